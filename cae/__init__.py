@@ -1,0 +1,1 @@
+"""Context Autoencoder for Self-Supervised Representation Learning, reproduced."""

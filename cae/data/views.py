@@ -1,0 +1,62 @@
+"""Views: the crop and flip that pretraining sees, as a pure function of (seed, image, view); and evaluation crops."""
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from cae.data.rng import VIEW, uniforms
+from cae.params import View
+
+TRIES = 10  # of random resized crop, before it falls back to the centre (as torchvision's)
+
+BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
+
+
+def crop_boxes(
+    recipe: View, seed: int, indices: np.ndarray, view: int, widths: np.ndarray, heights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Random resized crops: boxes int64 [B, 4] (left, top, right, bottom) in pixels, and flips bool [B].
+
+    The rule is torchvision's `RandomResizedCrop`: ten tries of (area, aspect), else the largest centred crop of an
+    allowed aspect. The public code flips before it crops; flipping the crop instead has the same distribution.
+    """
+    indices, widths, heights = (np.asarray(a, np.int64) for a in (indices, widths, heights))
+    u = uniforms(1 + 4 * TRIES, seed, VIEW, view, indices)
+    flips = u[:, 0] < recipe.flip
+    area_u, aspect_u, top_u, left_u = u[:, 1:].reshape(-1, TRIES, 4).transpose(2, 0, 1)
+    w_image, h_image = widths[:, None], heights[:, None]
+    area = w_image * h_image * (recipe.scale[0] + area_u * (recipe.scale[1] - recipe.scale[0]))
+    low, high = np.log(recipe.ratio)
+    aspect = np.exp(low + aspect_u * (high - low))
+    w, h = np.rint(np.sqrt(area * aspect)).astype(np.int64), np.rint(np.sqrt(area / aspect)).astype(np.int64)
+    fits = (w > 0) & (w <= w_image) & (h > 0) & (h <= h_image)
+    top = ((h_image - h + 1) * top_u).astype(np.int64)
+    left = ((w_image - w + 1) * left_u).astype(np.int64)
+    first = fits.argmax(1)
+    tried = np.stack([left, top, left + w, top + h], -1)[np.arange(len(indices)), first]
+    return np.where(fits.any(1)[:, None], tried, _centre_boxes(recipe, widths, heights)), flips
+
+
+def _centre_boxes(recipe: View, widths: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    w = np.minimum(widths, np.rint(heights * recipe.ratio[1])).astype(np.int64)
+    h = np.minimum(heights, np.rint(widths / recipe.ratio[0])).astype(np.int64)
+    left, top = (widths - w) // 2, (heights - h) // 2
+    return np.stack([left, top, left + w, top + h], -1)
+
+
+def render(image: Image.Image, box, flip: bool, size: int, resample=BICUBIC) -> np.ndarray:
+    """The crop at `size` pixels: uint8 [size, size, 3]."""
+    out = image.resize((size, size), resample, box=tuple(int(v) for v in box))
+    pixels = np.asarray(out)
+    return pixels[:, ::-1] if flip else pixels
+
+
+def centre_crop(image: Image.Image, size: int) -> np.ndarray:
+    """Evaluation crop: short side to size * 256 / 224, bicubic, then the central square; uint8 [size, size, 3]."""
+    short = math.floor(size * 256 / 224)
+    scale = short / min(image.size)
+    w, h = (max(short, round(side * scale)) for side in image.size)
+    image = image.resize((w, h), BICUBIC)
+    left, top = round((w - size) / 2), round((h - size) / 2)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
