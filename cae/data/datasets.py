@@ -1,0 +1,181 @@
+"""Data sets on disk, in ImageNet's, ADE20K's and COCO's layouts.
+
+A manifest (JSON) lists every image once and stands for the data set everywhere else: its fingerprint names the content,
+and its root may be an environment variable, so that the same manifest serves every machine.
+"""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from cae.errors import UserError
+from cae.files import read_json, text_hash, write_json
+
+IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+SPLITS = {"imagenet": ("train", "val"), "ade20k": ("training", "validation"), "coco": ("train2017", "val2017")}
+
+
+def expand(root: str) -> Path:
+    """The folder that a data set's root stands for on this machine."""
+    path = Path(os.path.expandvars(root)).expanduser()
+    if "$" in str(path):
+        raise UserError(
+            f"data root {root}: the environment variable is not set; set it, or pass "
+            f"`--config {root.strip('$').removesuffix('_ROOT').lower()}=/path/to/data` to snakemake"
+        )
+    if not path.is_dir():
+        raise UserError(f"data root {root}: no such folder: {path}")
+    return path
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """An image file as RGB, whatever PIL can convert: grayscale, CMYK, palette; transparency is laid on white."""
+    try:
+        with Image.open(path) as image:
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            return image.convert("RGB")  # decodes, so a truncated file shows here
+    except FileNotFoundError:
+        raise UserError(f"{path}: image is missing; restore it, or make the manifest again") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a readable image ({error}); replace or remove it, then make the manifest again") from None
+
+
+def index(layout: str, root: str, output: Path, threads: int = 1, classes: int | None = None) -> None:
+    """Check every image of a data set and write its manifest.
+
+    Raises one UserError that lists the first faults: no folder, an empty class, a file that is no image, a label map
+    of another size than its image or with a class above `classes`, a COCO image that is not there.
+    """
+    folder = expand(root)
+    listing = {"imagenet": _list_imagenet, "ade20k": _list_ade20k, "coco": _list_coco}[layout]
+    names, splits = listing(folder, classes)
+    jobs = [folder / path for split in splits.values() for path in split["images"]]
+    check = (lambda path: _check_labelled(folder, path, classes)) if layout == "ade20k" else _check_image
+    faults = []
+    with ThreadPoolExecutor(threads) as pool:
+        for fault in tqdm(pool.map(check, jobs), f"checking {root}", len(jobs), unit=" images", mininterval=5):
+            faults += [fault] if fault else []
+    if faults:
+        more = f"\n… and {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise UserError(f"{len(faults)} of {len(jobs)} images cannot be used:\n" + "\n".join(faults[:10]) + more)
+    for split in splits.values():
+        split["bytes"] = [(folder / path).stat().st_size for path in split["images"]]
+    content = {"layout": layout, "classes": names, "splits": splits}
+    fingerprint = text_hash(json.dumps(content, sort_keys=True))
+    write_json(output, {"root": root, "fingerprint": fingerprint, **content})
+
+
+def _check_image(path: Path) -> str | None:
+    try:
+        read_rgb(path)
+    except UserError as error:
+        return str(error)
+
+
+def annotation_of(path: Path) -> Path:
+    """ADE20K's label map of an image: images/<split>/x.jpg has annotations/<split>/x.png."""
+    return path.parents[2] / "annotations" / path.parent.name / f"{path.stem}.png"
+
+
+def _check_labelled(folder: Path, path: Path, classes: int | None) -> str | None:
+    try:
+        image, labels = read_rgb(path), read_labels(annotation_of(path))
+    except UserError as error:
+        return str(error)
+    if labels.shape != image.size[::-1]:
+        return f"{annotation_of(path)}: {labels.shape[1]}x{labels.shape[0]} pixels, its image has {image.width}x{image.height}"
+    if classes and labels.max() > classes:
+        return f"{annotation_of(path)}: holds class {labels.max()}, above the {classes} that params give the data set"
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """ADE20K's pixel classes uint8 [H, W]; 0 is not labelled."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("L", "P"):
+                raise ValueError(f"expected one 8-bit channel, found mode {image.mode}")
+            return np.array(image)
+    except FileNotFoundError:
+        raise UserError(f"{path}: label map is missing") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path}: not a readable label map ({error})") from None
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder; is this the root of the data set, in the layout that params name?")
+    return path
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES and not path.name.startswith("."))
+
+
+def _list_imagenet(root: Path, _) -> tuple[list[str], dict]:
+    train, val = (_folder(root / split) for split in SPLITS["imagenet"])
+    names = sorted(path.name for path in train.iterdir() if path.is_dir())
+    if not names:
+        raise UserError(f"{train}: holds no class folders")
+    splits = {}
+    for split in (train, val):
+        here = {path.name for path in split.iterdir() if path.is_dir()}
+        if here != set(names):
+            raise UserError(f"{split}: classes differ from {train}: {', '.join(sorted(here ^ set(names))[:5])}")
+        splits[split.name] = {"images": [], "labels": []}
+        for label, name in enumerate(names):
+            images = _images(split / name)
+            if not images:
+                raise UserError(f"{split / name}: class without images; add some, or remove the class from both splits")
+            splits[split.name]["images"] += [str(path.relative_to(root)) for path in images]
+            splits[split.name]["labels"] += [label] * len(images)
+    return names, splits
+
+
+def _list_ade20k(root: Path, classes: int | None) -> tuple[list[str], dict]:
+    splits = {}
+    for split in SPLITS["ade20k"]:
+        images = _images(_folder(root / "images" / split))
+        if not images:
+            raise UserError(f"{root / 'images' / split}: holds no images")
+        splits[split] = {"images": [str(path.relative_to(root)) for path in images]}
+    names = root / "objectInfo150.txt"  # the official set's class names, one line a class, the name last
+    if names.exists():
+        return [line.split("\t")[-1].split(",")[0].strip() for line in names.read_text().splitlines()[1:]], splits
+    return [str(i) for i in range(1, (classes or 255) + 1)], splits
+
+
+def _list_coco(root: Path, _) -> tuple[list[str], dict]:
+    splits, names = {}, []
+    for split in SPLITS["coco"]:
+        data = read_json(root / "annotations" / f"instances_{split}.json")
+        names = [category["name"] for category in data["categories"]]
+        missing = [image["file_name"] for image in data["images"] if not (root / split / image["file_name"]).exists()]
+        if missing:
+            raise UserError(f"{root / split}: {len(missing)} images of the annotations are missing, first {missing[0]}")
+        splits[split] = {"images": [f"{split}/{image['file_name']}" for image in data["images"]]}
+    return names, splits
+
+
+class Images:
+    """One split of a data set, read through its manifest."""
+
+    def __init__(self, manifest: str | Path, split: int):
+        """`split`: 0 to train on, 1 to validate on."""
+        data = read_json(manifest)
+        self.root, self.fingerprint, self.classes = expand(data["root"]), data["fingerprint"], data["classes"]
+        part = data["splits"][SPLITS[data["layout"]][split]]
+        self.paths = part["images"]
+        self.labels = np.array(part["labels"]) if "labels" in part else None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> Image.Image:
+        return read_rgb(self.root / self.paths[i])

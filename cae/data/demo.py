@@ -1,0 +1,141 @@
+"""The embedded demo data: handwritten digits on crops of real photographs, written in public data sets' layouts.
+
+Nothing is downloaded: the digits ship with scikit-learn, the photographs with scikit-learn and scikit-image. A scene
+holds one to three digits, each enlarged, tinted and rotated; the largest gives the scene its class. Digits and
+photographs are split between training and validation by source, so that no original serves both.
+
+Layouts: ImageNet (folders of JPEG by class), ADE20K (JPEG with PNG pixel classes, 0 = not labelled), COCO (JPEG with
+instances in JSON).
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import skimage
+import sklearn.datasets
+from PIL import Image, ImageFilter
+from skimage.measure import find_contours
+
+CANVAS = 56  # pixels a side, of every scene
+MAIN, OTHER = (30, 42), (14, 20)  # range of the side of the main digit, of the others, in pixels
+SIZES = {"imagenet": (6000, 2000), "ade20k": (200, 200), "coco": (40, 20)}  # scenes to train on and to validate on
+PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg")
+JPEG = {"quality": 92, "subsampling": 0}
+
+
+def write_demo(layout: str, root: Path, seed: int) -> None:
+    """Write the demo set of a layout ("imagenet", "ade20k" or "coco") below `root`; the same bytes for the same seed."""
+    write = {"imagenet": _write_imagenet, "ade20k": _write_ade20k, "coco": _write_coco}[layout]
+    for split, count in enumerate(SIZES[layout]):
+        source = Source(split)
+        scenes = (make_scene(source, np.random.default_rng([seed, len(layout), split, i])) for i in range(count))
+        write(root, split, scenes)
+
+
+class Source:
+    """The digits and photographs of one split (0 train, 1 validation): every fourth digit, the right quarter of
+    every photograph, are for validation."""
+
+    def __init__(self, split: int):
+        digits = sklearn.datasets.load_digits()
+        mine = (np.arange(len(digits.target)) % 4 == 3) == bool(split)
+        self.digits = (digits.images[mine] / 16 * 255).astype(np.uint8)
+        self.labels = digits.target[mine]
+        folder = Path(skimage.__file__).parent / "data"
+        photos = [Image.open(folder / name).convert("RGB") for name in PHOTOS]
+        photos += [Image.fromarray(photo) for photo in sklearn.datasets.load_sample_images().images]
+        self.photos = []
+        for photo in photos:
+            w, h = photo.size
+            cut = 3 * w // 4
+            self.photos.append(photo.crop((cut, 0, w, h) if split else (0, 0, cut, h)))
+
+
+def make_scene(source: Source, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
+    """A scene: pixels uint8 [CANVAS, CANVAS, 3] and its objects (digit, mask bool [CANVAS, CANVAS]), the main first."""
+    pixels = _background(source, rng)
+    objects = []
+    for i in range(rng.integers(1, 4)):
+        pick = rng.integers(len(source.digits))
+        side = int(rng.integers(*(OTHER if i else MAIN), endpoint=True))
+        alpha = _place(source.digits[pick], side, [mask for _, mask in objects], rng)
+        if alpha is None:
+            continue
+        mask = alpha > 0.35
+        colour = _tint(pixels[mask].mean(), rng)
+        pixels = pixels * (1 - alpha[..., None]) + colour * alpha[..., None]
+        objects.append((int(source.labels[pick]), mask))
+    return pixels.round().astype(np.uint8), objects
+
+
+def _background(source: Source, rng) -> np.ndarray:
+    photo = source.photos[rng.integers(len(source.photos))]
+    side = int(rng.integers(64, min(photo.size) + 1))
+    left, top = (int(rng.integers(0, s - side + 1)) for s in photo.size)
+    crop = photo.resize((CANVAS, CANVAS), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side), reducing_gap=2)
+    return np.asarray(crop, np.float64)
+
+
+def _place(digit: np.ndarray, side: int, taken: list[np.ndarray], rng) -> np.ndarray | None:
+    """Opacity [CANVAS, CANVAS] of a digit somewhere free, or None where ten tries find no room."""
+    glyph = Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC)
+    glyph = glyph.rotate(rng.uniform(-15, 15), Image.Resampling.BICUBIC)
+    # A narrow ramp around half intensity turns the blur of enlarging 8 x 8 pixels into a smooth edge.
+    glyph = np.clip((np.asarray(glyph) / 255 - 0.3) / 0.25, 0, 1)
+    for _ in range(10):
+        top, left = rng.integers(0, CANVAS - side + 1, 2)
+        alpha = np.zeros((CANVAS, CANVAS))
+        alpha[top : top + side, left : left + side] = glyph
+        if not any((mask & (alpha > 0)).any() for mask in taken):
+            return alpha
+    return None
+
+
+def _tint(behind: float, rng) -> np.ndarray:
+    """A colour that stands out: light on dark, dark on light."""
+    colour = rng.uniform(0, 90, 3)
+    return colour if behind > 128 else 255 - colour
+
+
+def _save(pixels: np.ndarray, path: Path, **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+def _write_imagenet(root, split, scenes):
+    for i, (pixels, objects) in enumerate(scenes):
+        _save(pixels, root / ("train", "val")[split] / f"digit{objects[0][0]}" / f"{i:05d}.JPEG", format="JPEG", **JPEG)
+
+
+def _write_ade20k(root, split, scenes):
+    folder = ("training", "validation")[split]
+    for i, (pixels, objects) in enumerate(scenes):
+        labels = np.ones((CANVAS, CANVAS), np.uint8)  # 1 background, 2 to 11 the digits
+        for digit, mask in objects:
+            grown = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(3))) > 0
+            labels[grown & ~mask] = 0  # an object's rim is nobody's
+            labels[mask] = digit + 2
+        _save(pixels, root / "images" / folder / f"{i:05d}.jpg", **JPEG)
+        _save(labels, root / "annotations" / folder / f"{i:05d}.png")
+
+
+def _write_coco(root, split, scenes):
+    name = ("train2017", "val2017")[split]
+    images, annotations = [], []
+    for i, (pixels, objects) in enumerate(scenes):
+        _save(pixels, root / name / f"{i:012d}.jpg", **JPEG)
+        images.append({"id": i, "file_name": f"{i:012d}.jpg", "width": CANVAS, "height": CANVAS})
+        for digit, mask in objects:
+            rows, columns = np.nonzero(mask)
+            box = [int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
+            contours = find_contours(np.pad(mask, 1).astype(float), 0.5)
+            polygons = [(c[:-1, ::-1] - 0.5).round(1).ravel().tolist() for c in contours if len(c) > 3]
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": i, "category_id": digit + 1, "bbox": box,
+                 "area": int(mask.sum()), "segmentation": polygons, "iscrowd": 0}
+            )  # fmt: skip
+    categories = [{"id": digit + 1, "name": f"digit{digit}"} for digit in range(10)]
+    path = root / "annotations" / f"instances_{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))

@@ -1,0 +1,80 @@
+"""Writing files so that a half-written one never carries its final name; and hashes that say what made a file."""
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+from cae.errors import UserError
+
+
+@contextmanager
+def atomic(path: str | Path):
+    """Yields a temporary path in the folder of `path`, with its suffix; renamed to `path` when the block succeeds.
+
+    A full disk raises UserError; whatever stood at `path` before is still there.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except Exception as error:
+        full = _no_space(error)
+        if full:
+            raise UserError(f"{path}: the disk is full ({full}); make room and run the same command again") from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _no_space(error: BaseException | None) -> str | None:
+    """The message of a full disk anywhere in the chain; torch and safetensors report it as text only."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return error.strerror
+        if "No space left on device" in str(error) or "file write failed" in str(error):
+            return str(error).splitlines()[0]
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def write_json(path: str | Path, data) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1) + "\n")
+
+
+def read_json(path: str | Path) -> dict:
+    """Raises UserError where the file is missing or is not JSON."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; make it with `snakemake {path}`") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error}); delete it and make it again") from None
+
+
+def text_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_hash(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def revision() -> str:
+    """The git commit of the code that runs, with "+" where it was edited; "unknown" outside a checkout."""
+    try:
+        here = Path(__file__).parent
+        commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        edited = subprocess.run(["git", "status", "--porcelain", "--", "."], cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.stdout.strip() + ("+" if edited.stdout.strip() else "")

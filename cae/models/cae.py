@@ -1,0 +1,141 @@
+"""Context autoencoder (paper §2, Figures 1 and 2a): encoder, latent contextual regressor, alignment, decoder.
+
+Where the paper leaves a detail open this follows the public code (github.com/lxtGH/CAE), named at each place. One
+choice differs from it on purpose: the alignment targets come from the same encoder with its current weights, as the
+paper says, not from a copy that lags one step.
+"""
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, LayerScale, Mlp
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from cae.models.vit import (
+    build_encoder, encode, freeze_key_bias, gather, initialise, normalise, patchify, sincos_positions, truncated_normal,
+)  # fmt: skip
+from cae.params import Pretraining
+
+LayerNorm = partial(nn.LayerNorm, eps=1e-6)  # as timm's ViT
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of queries [B, n, D] to separate keys and values [B, m, D]; no bias on the keys."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.q, self.v, self.proj = (nn.Linear(width, width) for _ in range(3))
+        self.k = nn.Linear(width, width, bias=False)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        q, k, v = (
+            f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for f, x in ((self.q, query), (self.k, key), (self.v, value))
+        )
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class RegressorBlock(nn.Module):
+    """Cross-attention block of the latent contextual regressor.
+
+    As the public code: positions join queries and keys before their LayerNorms, never the values; queries, keys and
+    values have a LayerNorm each; the LayerNorm before the MLP lies on the residual stream, not in the branch.
+    """
+
+    def __init__(self, width: int, heads: int, layer_scale: float, drop_path: float):
+        super().__init__()
+        self.norm_q, self.norm_k, self.norm_v, self.norm = (LayerNorm(width) for _ in range(4))
+        self.attn = CrossAttention(width, heads)
+        self.mlp = Mlp(width, 4 * width)
+        self.scale_attn, self.scale_mlp = LayerScale(width, layer_scale), LayerScale(width, layer_scale)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, queries: Tensor, visible: Tensor, pos_masked: Tensor, pos_visible: Tensor) -> Tensor:
+        context = torch.cat([visible, queries], 1)
+        pos_context = torch.cat([pos_visible, pos_masked], 1)
+        attended = self.attn(
+            self.norm_q(queries + pos_masked), self.norm_k(context + pos_context), self.norm_v(context)
+        )
+        x = self.norm(queries + self.drop_path(self.scale_attn(attended)))
+        return x + self.drop_path(self.scale_mlp(self.mlp(x)))
+
+
+class CAE(nn.Module):
+    """The model of Equation 1. `forward` takes a batch and returns its loss terms."""
+
+    def __init__(self, params: Pretraining, vocabulary: int | None = None):
+        """`vocabulary`: the number of discrete targets; needed when params.target is "tokens"."""
+        super().__init__()
+        self.params = p = params
+        encoder = build_encoder(p)  # drawn first: every model of a seed and size starts from the same encoder
+        outputs = vocabulary if p.target == "tokens" else 3 * p.image.patch**2
+
+        def rates(depth):
+            return torch.linspace(0, p.drop_path, depth).tolist()
+
+        self.regressor = nn.ModuleList(
+            RegressorBlock(p.width, p.heads, p.layer_scale, rate) for rate in rates(p.regressor_depth)
+        )
+        self.regressor_norm = LayerNorm(p.width)
+        self.decoder = nn.ModuleList(
+            Block(p.width, p.heads, qkv_bias=True, init_values=p.layer_scale, drop_path=rate, norm_layer=LayerNorm)
+            for rate in rates(p.decoder_depth)
+        )
+        # Without a decoder a linear layer predicts the targets straight from Z_m (paper §4.3).
+        self.decoder_norm = LayerNorm(p.width) if p.decoder_depth else nn.Identity()
+        self.head = nn.Linear(p.width, outputs)
+        self.mask_query = nn.Parameter(torch.zeros(1, 1, p.width))
+        initialise(self)
+        truncated_normal(self.mask_query)
+        freeze_key_bias(self.decoder)
+        self.register_buffer("positions", sincos_positions(p.image.grid, p.width), persistent=False)
+        self.encoder = encoder
+
+    def regress(self, visible: Tensor, pos_visible: Tensor, pos_masked: Tensor) -> Tensor:
+        """H: latents of the visible patches [B, v, D] to Z_m, predicted latents of the masked ones [B, m, D]."""
+        z = self.mask_query.expand(pos_masked.shape)
+        for block in self.regressor:
+            z = block(z, visible, pos_masked, pos_visible)
+        return self.regressor_norm(z)
+
+    def decode(self, latents: Tensor, positions: Tensor) -> Tensor:
+        """G: latents [B, m, D] to target predictions [B, m, vocabulary or pixels of a patch]."""
+        x = latents
+        if self.decoder:
+            x = x + positions
+            for block in self.decoder:
+                x = block(x)
+        return self.head(self.decoder_norm(x))
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss terms of a batch; `loss` is Equation 1.
+
+        batch: pixels uint8 [B, S, S, 3]; visible [B, N - m] and masked [B, m], patch indices; tokens [B, N].
+        """
+        patches = patchify(normalise(batch["pixels"]), self.params.image.patch)
+        visible, masked = batch["visible"], batch["masked"]
+        masked_patches = gather(patches, masked)
+        pos_visible, pos_masked = self.positions[visible], self.positions[masked]
+
+        z_visible = encode(self.encoder, gather(patches, visible), visible)
+        z_masked = self.regress(z_visible, pos_visible, pos_masked)
+        prediction = self.decode(z_masked, pos_masked).float()
+
+        terms = {}
+        if self.params.target == "tokens":
+            target = batch["tokens"].gather(1, masked)
+            terms["decoding"] = F.cross_entropy(prediction.flatten(0, 1), target.flatten())
+            terms["accuracy"] = (prediction.detach().argmax(-1) == target).float().mean()
+        else:
+            terms["decoding"] = F.mse_loss(prediction, masked_patches)
+        loss = terms["decoding"]
+        if self.params.alignment_weight:
+            # sg[.] of Equation 1. The targets are drawn with drop path on, as the public code draws them.
+            with torch.no_grad():
+                z_target = encode(self.encoder, masked_patches, masked)
+            terms["alignment"] = F.mse_loss(z_masked.float(), z_target.float())
+            loss = loss + self.params.alignment_weight * terms["alignment"]
+        return {"loss": loss, **terms}

@@ -1,0 +1,107 @@
+"""The encoder: timm's VisionTransformer, unchanged inside, run on any subset of an image's patches."""
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from cae.params import Encoder
+
+# ImageNet's channel means and standard deviations, of pixels in [0, 1]
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+ARCHITECTURE = "vit_base_patch16_224"  # timm's name; every size is this one with other arguments
+
+
+def timm_arguments(params: Encoder) -> dict:
+    """Arguments that turn timm's `ARCHITECTURE` into this encoder."""
+    return dict(
+        img_size=params.image.size, patch_size=params.image.patch, embed_dim=params.width, depth=params.depth,
+        num_heads=params.heads, init_values=params.layer_scale, num_classes=0,
+    )  # fmt: skip
+
+
+def build_encoder(params: Encoder) -> VisionTransformer:
+    """An initialised encoder with fixed 2-D sine-cosine positions (public code; class position zero).
+
+    timm's qkv has a bias on the keys that CAE's lacks: the two are equivalent, since a key bias adds one constant
+    per query to the attention logits and the softmax removes it. It is kept at zero so that the trained parameters
+    are those of CAE.
+    """
+    vit = timm.create_model(ARCHITECTURE, drop_path_rate=params.drop_path, **timm_arguments(params))
+    initialise(vit)
+    positions = sincos_positions(params.image.grid, params.width)
+    vit.pos_embed = nn.Parameter(torch.cat([torch.zeros(1, params.width), positions])[None], requires_grad=False)
+    freeze_key_bias(vit.blocks)
+    return vit
+
+
+def initialise(module: nn.Module) -> None:
+    """Xavier-uniform linear layers, and normal(0.02) truncated at one standard deviation elsewhere (public code).
+
+    The public large model was perhaps meant to use depth-rescaled truncated normals throughout, but its script drops
+    that flag; all sizes are initialised alike here.
+    """
+    for child in module.modules():
+        if isinstance(child, nn.Linear):
+            nn.init.xavier_uniform_(child.weight)
+            if child.bias is not None:
+                nn.init.zeros_(child.bias)
+        elif isinstance(child, nn.Conv2d):
+            truncated_normal(child.weight)
+            nn.init.zeros_(child.bias)
+    if isinstance(getattr(module, "cls_token", None), nn.Parameter):
+        truncated_normal(module.cls_token)
+
+
+def truncated_normal(parameter: Tensor) -> None:
+    nn.init.trunc_normal_(parameter, std=0.02, a=-0.02, b=0.02)
+
+
+def freeze_key_bias(blocks: nn.Module) -> None:
+    for block in blocks:
+        bias = block.attn.qkv.bias
+        keep = torch.ones(3, len(bias) // 3)
+        keep[1] = 0
+        bias.register_hook(lambda grad, keep=keep.flatten(): grad * keep.to(grad))
+
+
+def sincos_positions(grid: int, width: int) -> Tensor:
+    """Fixed positions [grid * grid, width], row by row: (sin x, cos x, sin y, cos y), temperature 10000 (MoCo v3)."""
+    if width % 4:
+        raise ValueError(f"width {width} is not a multiple of 4")
+    omega = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+    angles = torch.arange(grid, dtype=torch.float64)[:, None] * omega
+    wave = torch.cat([angles.sin(), angles.cos()], 1)
+    x, y = wave[None].expand(grid, -1, -1), wave[:, None].expand(-1, grid, -1)
+    return torch.cat([x, y], -1).flatten(0, 1).float()
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """uint8 pixels [B, S, S, 3] as float images [B, 3, S, S] with ImageNet's statistics."""
+    mean, std = (torch.tensor(v, device=pixels.device) * 255 for v in (MEAN, STD))
+    return ((pixels - mean) / std).permute(0, 3, 1, 2)
+
+
+def patchify(images: Tensor, patch: int) -> Tensor:
+    """Images [B, 3, S, S] as patches [B, N, 3 * patch * patch], row by row, channel first inside a patch."""
+    b, c, s, _ = images.shape
+    g = s // patch
+    return images.reshape(b, c, g, patch, g, patch).permute(0, 2, 4, 1, 3, 5).reshape(b, g * g, c * patch * patch)
+
+
+def gather(x: Tensor, ids: Tensor) -> Tensor:
+    """Rows `ids` [B, n] of x [B, N, D]: [B, n, D]."""
+    return x.gather(1, ids[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def encode(vit: VisionTransformer, patches: Tensor, ids: Tensor) -> Tensor:
+    """F of §2.1: patches [B, n, 3 * patch * patch] at positions `ids` [B, n] to latents [B, n, D].
+
+    Only the given patches are embedded. The class token takes part and is left out of the result.
+    """
+    x = F.linear(patches, vit.patch_embed.proj.weight.flatten(1), vit.patch_embed.proj.bias)
+    x = x + vit.pos_embed[0, 1:][ids]
+    class_token = (vit.cls_token + vit.pos_embed[:, :1]).expand(len(x), -1, -1)
+    return vit.norm(vit.blocks(torch.cat([class_token, x], 1)))[:, 1:]

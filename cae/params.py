@@ -1,0 +1,323 @@
+"""Typed params: load, merge, validate, in one place.
+
+`load("params/demo.yaml")` merges a scale's differences over `base: paper.yaml` and checks every key and type.
+Each job is given only the part it uses, as JSON (`Params.pretraining(model).model_dump_json()`).
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from cae.errors import UserError
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class Strict(BaseModel):
+    """No unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def refuse_unknown_keys(cls, data: Any) -> Any:
+        for key in data if isinstance(data, dict) else ():
+            if key not in cls.model_fields:
+                raise PydanticCustomError("unknown_key", "{message}", {"message": unknown(key, cls.model_fields)})
+        return data
+
+
+def unknown(key: str, valid) -> str:
+    """"unknown key 'x'", with the nearest valid name where one is near."""
+    near = difflib.get_close_matches(str(key), list(valid), n=1, cutoff=0.5)
+    return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}")
+
+
+class Dataset(Strict):
+    layout: Literal["imagenet", "ade20k", "coco"]
+    root: str
+    classes: Positive | None = None  # of pixel labels; images in folders count themselves
+
+
+class Image(Strict):
+    size: Positive
+    patch: Positive
+
+    @property
+    def grid(self) -> int:
+        return self.size // self.patch
+
+
+class Crop(Strict):
+    scale: Pair
+    ratio: Pair
+    flip: float
+
+
+class View(Crop):
+    views: Positive
+
+
+class Mask(Strict):
+    count: Positive
+    min_block: Positive
+    min_aspect: float
+
+
+class DVAE(Strict):
+    """A discrete VAE trained by the DAG."""
+
+    kind: Literal["dvae"]
+    source: Literal["built"]
+    input_size: Positive
+    vocabulary: Annotated[int, Field(ge=2, le=65536)]
+    shards: Positive = 1
+    width: Positive
+    codebook_dim: Positive
+    layers: NonNegative
+    blocks: NonNegative
+    epochs: Positive
+    batch_size: Positive
+    lr: float
+    temperature: Pair  # Gumbel-softmax: from, to
+    usage_weight: float
+
+
+class DALLE(Strict):
+    """The DALL-E encoder, from a file of its weights."""
+
+    kind: Literal["dalle"]
+    source: Literal["released"]
+    file: str
+    sha256: str | None = None
+    input_size: Positive
+    vocabulary: Annotated[int, Field(ge=2, le=65536)]
+    shards: Positive = 1
+
+
+Tokenizer = Annotated[DVAE | DALLE, Field(discriminator="kind")]
+
+
+class Size(Strict):
+    width: Positive
+    depth: Positive
+    heads: Positive
+    layer_scale: float
+
+
+class Encoder(Size):
+    """What it takes to build an encoder: a size, and the images it reads."""
+
+    image: Image
+    drop_path: float = 0.0
+
+
+class CAERecipe(Strict):
+    """How a CAE is pretrained: a default for all models, and what a model may override."""
+
+    target: Literal["tokens", "pixels"]
+    tokenizer: str
+    regressor_depth: Positive
+    decoder_depth: NonNegative
+    alignment_weight: Annotated[float, Field(ge=0)]
+    drop_path: float
+    batch_size: Positive
+    micro_batch: Positive
+    lr: float
+    min_lr: float
+    betas: Pair
+    weight_decay: float
+    clip: float
+
+
+class Recipes(Strict):
+    cae: CAERecipe
+
+
+class Pretraining(CAERecipe, Encoder):
+    """One model, complete: size, recipe, schedule, and the views and masks it sees."""
+
+    method: Literal["cae"]
+    epochs: NonNegative
+    warmup_epochs: NonNegative = 0
+    seed: int
+    view: View
+    mask: Mask
+
+    @property
+    def needs_tokens(self) -> bool:
+        return self.epochs > 0 and self.target == "tokens"
+
+    @model_validator(mode="after")
+    def divisible(self):
+        if self.batch_size % self.micro_batch:
+            raise PydanticCustomError(
+                "batch", "batch_size {b} is not a multiple of micro_batch {m}", {"b": self.batch_size, "m": self.micro_batch}
+            )
+        return self
+
+
+class Probe(Strict):
+    batch_size: Positive
+    lr: float
+    min_lr: float
+
+
+class Probes(Strict):
+    epochs: Positive
+    warmup_epochs: NonNegative
+    micro_batch: Positive
+    views: Positive
+    view: Crop
+    linear: Probe
+    attentive: Probe
+
+
+class Figure3(Strict):
+    images: Positive
+    crops: Positive
+
+
+class Figure4(Strict):
+    models: Annotated[list[str], Field(min_length=2, max_length=2)]
+    images: Positive
+
+
+class Figure5(Strict):
+    models: Annotated[list[str], Field(min_length=2, max_length=2)]
+    images: Positive
+    patches_per_class: Positive
+
+
+class Analyses(Strict):
+    figure3: Figure3
+    figure4: Figure4
+    figure5: Figure5
+
+
+class Resources(Strict):
+    threads: Positive
+    mem_mb: Positive
+    runtime: Positive  # minutes
+    gpus: NonNegative = 0
+
+
+class AllResources(Strict):
+    index: Resources
+    tokenizer: Resources
+    tokens: Resources
+    pretrain: Resources
+    probe: Resources
+    analyze: Resources
+    report: Resources
+
+
+class Params(Strict):
+    scale: str
+    seed: int
+    datasets: dict[str, Dataset]
+    image: Image
+    view: View
+    mask: Mask
+    tokenizers: dict[str, Tokenizer]
+    sizes: dict[str, Size]
+    recipes: Recipes
+    models: dict[str, dict]
+    probes: Probes
+    analyses: Analyses
+    resources: AllResources
+
+    @model_validator(mode="after")
+    def resolvable(self):
+        grid = self.image.grid
+        if self.image.size % self.image.patch:
+            raise PydanticCustomError("image", "image: size is not a multiple of patch")
+        if self.mask.count >= grid**2:
+            raise PydanticCustomError("mask", "mask.count leaves no patch visible")
+        for name, tokenizer in self.tokenizers.items():
+            if tokenizer.input_size % grid:
+                raise PydanticCustomError(
+                    "tokenizer", "tokenizers.{n}.input_size is not a multiple of the {g} patches a side", {"n": name, "g": grid}
+                )
+        for model in self.models:
+            self.pretraining(model)
+        for model in {*self.analyses.figure4.models, *self.analyses.figure5.models}:
+            if model not in self.models:
+                raise PydanticCustomError("model", "{m}", {"m": f"analyses: {unknown(model, self.models)}"})
+        return self
+
+    def pretraining(self, name: str) -> Pretraining:
+        """The model `name`: the method's recipe, then its size, then its own entry, the later over the earlier."""
+
+        def refuse(message):
+            raise PydanticCustomError("model", "{message}", {"message": f"models.{name}: {message}"})
+
+        entry = dict(self.models[name])
+        size = entry.pop("size", None)
+        if size not in self.sizes:
+            refuse(f"size: {unknown(size, self.sizes)}")
+        if entry.get("method") not in Recipes.model_fields:
+            refuse(f"method: {unknown(entry.get('method'), Recipes.model_fields)}")
+        recipe = getattr(self.recipes, entry["method"]).model_dump()
+        shared = {"seed": self.seed, "image": self.image.model_dump(), "view": self.view.model_dump(), "mask": self.mask.model_dump()}
+        try:
+            model = Pretraining(**{**shared, **recipe, **self.sizes[size].model_dump(), **entry})
+        except ValidationError as error:
+            refuse("; ".join(describe(e) for e in error.errors()))
+        if model.needs_tokens and model.tokenizer not in self.tokenizers:
+            refuse(f"tokenizer: {unknown(model.tokenizer, self.tokenizers)}")
+        return model
+
+
+def describe(error: dict) -> str:
+    """One pydantic error as "key.key: message"."""
+    where = ".".join(str(part) for part in error["loc"])
+    value = "" if error["type"] in ("unknown_key", "missing") or isinstance(error["input"], dict) else f" (found {error['input']!r})"
+    return (f"{where}: " if where else "") + error["msg"] + value
+
+
+def merge(base: dict, over: dict) -> dict:
+    """`over` laid on `base`, mapping by mapping; a null removes what the base says."""
+    out = dict(base)
+    for key, value in over.items():
+        if value is None:
+            out.pop(key, None)
+        elif isinstance(value, dict) and isinstance(out.get(key), dict):
+            out[key] = merge(out[key], value)
+        else:
+            out[key] = value
+    return out
+
+
+def read(path: str | Path) -> dict:
+    """The mapping a scale's file stands for: its own keys over those of the file that its `base` names."""
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such params file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: expected a mapping of params, found {type(raw).__name__}")
+    base = raw.pop("base", None)
+    return merge(read(path.parent / base), raw) if base else raw
+
+
+def validate(raw: dict, source: str) -> Params:
+    """Params of a merged mapping; `source` is the file to name in an error."""
+    try:
+        return Params(**raw)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{source}: {describe(e)}" for e in error.errors())) from None
+
+
+def load(path: str | Path, overrides: dict | None = None) -> Params:
+    """The params of one scale. Raises UserError naming the file, the key and, for a misspelt one, the nearest name."""
+    return validate(merge(read(path), overrides or {}), str(path))

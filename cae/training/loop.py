@@ -1,0 +1,220 @@
+"""The one training loop: it knows no method, a method knows no loop.
+
+A run is a pure function of its params and data: random numbers are seeded anew at every micro-batch, so that a run
+killed at any moment and started again ends with the same weights as one that was never stopped.
+"""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from tqdm import tqdm
+
+from cae.errors import UserError
+from cae.files import atomic
+
+
+@dataclass
+class Schedule:
+    """How long a run is. `batch_size` images a step, over all devices; the last, smaller batch of an epoch is dropped."""
+
+    images: int
+    batch_size: int
+    micro_batch: int
+    epochs: int
+    devices: int = 1
+
+    def __post_init__(self):
+        if self.images < self.batch_size:
+            raise UserError(f"batch_size {self.batch_size} is above the {self.images} training images; lower it in params")
+        if self.batch_size % (self.micro_batch * self.devices):
+            raise UserError(
+                f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch} x {self.devices} devices"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.images // self.batch_size
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def accumulate(self) -> int:
+        return self.batch_size // (self.micro_batch * self.devices)
+
+
+def start(threads: int, gpus: int) -> Fabric:
+    """A Fabric on `gpus` GPUs (bfloat16 autocast), or on the CPU with `threads` threads (float32)."""
+    torch.set_num_threads(threads)
+    if gpus and not torch.cuda.is_available():
+        tqdm.write("no GPU here: running on the CPU")
+        gpus = 0
+    fabric = Fabric(
+        accelerator="cuda" if gpus else "cpu", devices=gpus or 1, precision="bf16-mixed" if gpus else "32-true"
+    )
+    fabric.launch()
+    return fabric
+
+
+def train(
+    fabric: Fabric,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Callable[[int], Iterable[dict]],
+    schedule: Schedule,
+    *,
+    lr_at: Callable[[int], float],
+    clip: float | None,
+    seed: int,
+    work: Path,
+    params_hash: str,
+    checkpoint_minutes: float = 10,
+    title: str = "",
+) -> None:
+    """Train `model` in place, saving its state in `work` as it goes and going on from what it finds there.
+
+    `model(batch)` returns loss terms, of which `loss` is minimised; `batches(step)` yields micro-batches from that
+    step on. `work/state.ckpt` is saved every `checkpoint_minutes` and on SIGTERM; `work/metrics.jsonl` grows a line
+    at least every hundred steps. Raises UserError if the loss is not finite or the state is another run's.
+    """
+    model, optimizer = fabric.setup(model, optimizer)
+    model.train()
+    run = Run(work / "state.ckpt", params_hash)
+    run.resume(fabric, model, optimizer)
+    total = schedule.steps
+    log_every = max(1, min(100, total // 100))
+    stopping = _note_sigterm()
+    bar = tqdm(
+        desc=title, total=total * schedule.batch_size, initial=run.step * schedule.batch_size, unit=" images",
+        unit_scale=True, mininterval=1, disable=not fabric.is_global_zero, smoothing=0.05,
+    )  # fmt: skip
+    source = iter(batches(run.step))
+    saved = logged = time.monotonic()
+    while run.step < total:
+        lr = lr_at(run.step)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        for micro in range(schedule.accumulate):
+            batch = next(source)
+            batch["progress"] = run.step / total
+            torch.manual_seed((seed << 44) + (fabric.global_rank << 34) + run.step * schedule.accumulate + micro)
+            with fabric.no_backward_sync(model, enabled=micro + 1 < schedule.accumulate):
+                terms = model(batch)
+                fabric.backward(terms["loss"] / schedule.accumulate)
+            run.add(terms, 1 / schedule.accumulate)
+        if clip:
+            fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad()
+        run.step += 1
+        bar.update(schedule.batch_size)
+        if run.step % log_every == 0 or run.step == total:
+            now = time.monotonic()
+            row = run.log(fabric, schedule, lr, now - logged)
+            logged = now
+            bar.set_postfix({k: f"{row[k]:.3f}" for k in ("loss", "accuracy") if k in row}, refresh=False)
+        minutes = (time.monotonic() - saved) / 60
+        if (minutes >= checkpoint_minutes or stopping) and run.step < total:
+            run.save(fabric, model, optimizer)
+            saved = time.monotonic()
+            if stopping:
+                raise UserError(f"stopped by SIGTERM at step {run.step} of {total}; run the same command to go on")
+    bar.close()
+    run.save(fabric, model, optimizer)
+
+
+@dataclass
+class Run:
+    """Where a run is, and how it is saved."""
+
+    path: Path
+    params_hash: str
+    step: int = 0
+
+    def __post_init__(self):
+        self.sums: dict[str, torch.Tensor] = {}  # of loss terms since the last logged step
+        self.summed = 0.0
+        self.seconds = 0.0
+        self.rows: list[dict] = []
+
+    @property
+    def metrics(self) -> Path:
+        return self.path.with_name("metrics.jsonl")
+
+    def resume(self, fabric, model, optimizer) -> None:
+        if self.path.exists():
+            state = load_checkpoint(self.path)
+            if state["params_hash"] != self.params_hash:
+                raise UserError(f"{self.path}: state of a run with other params; delete {self.path.parent} to start afresh")
+            # The module inside: Fabric's wrapper would look for its own prefix.
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
+            self.sums, self.summed = {k: fabric.to_device(v) for k, v in state["sums"].items()}, state["summed"]
+        if fabric.is_global_zero:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.metrics.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+
+    def save(self, fabric, model, optimizer) -> None:
+        self._check_finite()
+        state = {"params_hash": self.params_hash, "step": self.step, "seconds": self.seconds, "rows": self.rows,
+                 "sums": self.sums, "summed": self.summed,
+                 "model": model.state_dict(), "optimizer": optimizer.state_dict()}  # fmt: skip
+        if fabric.is_global_zero:
+            with atomic(self.path) as temporary:
+                torch.save(state, temporary)
+        fabric.barrier()
+
+    def add(self, terms: dict, weight: float) -> None:
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach() * weight
+        self.summed += weight
+
+    def log(self, fabric, schedule: Schedule, lr: float, seconds: float) -> dict:
+        self._check_finite()
+        steps = round(self.summed)
+        means = {name: float(fabric.all_reduce(value / steps, reduce_op="mean")) for name, value in self.sums.items()}
+        self.seconds += seconds
+        row = {"step": self.step, "epoch": round(self.step / schedule.steps_per_epoch, 3),
+               "images": self.step * schedule.batch_size, "lr": lr, **means,
+               "images_per_second": round(steps * schedule.batch_size / seconds, 1), "seconds": round(self.seconds, 1)}  # fmt: skip
+        self.rows.append(row)
+        if fabric.is_global_zero:
+            with open(self.metrics, "a") as file:
+                file.write(json.dumps(row) + "\n")
+        self.sums, self.summed = {}, 0.0
+        return row
+
+    def _check_finite(self) -> None:
+        if "loss" in self.sums and not torch.isfinite(self.sums["loss"]):
+            good = f"the last good checkpoint is {self.path}" if self.path.exists() else "there is no checkpoint yet"
+            raise UserError(f"the loss is not finite by step {self.step}; {good}. Lower the learning rate or check the data")
+
+
+def load_checkpoint(path: Path) -> dict:
+    """A checkpoint's state on the CPU; UserError where the file is missing, truncated or not a checkpoint."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint") from None
+    except Exception as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"{path}: not a readable checkpoint ({first}); delete it and run the same command again") from None
+
+
+def _note_sigterm() -> list:
+    """A list that SIGTERM fills: batch systems send it shortly before the time limit."""
+    noted: list = []
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: noted.append(True))
+    except ValueError:  # not in the main thread: nothing to note
+        pass
+    return noted
