@@ -34,7 +34,7 @@ class Strict(BaseModel):
 
 
 def unknown(key: str, valid) -> str:
-    """"unknown key 'x'", with the nearest valid name where one is near."""
+    """ "unknown key 'x'", with the nearest valid name where one is near."""
     near = difflib.get_close_matches(str(key), list(valid), n=1, cutoff=0.5)
     return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}")
 
@@ -158,7 +158,9 @@ class Pretraining(CAERecipe, Encoder):
     def divisible(self):
         if self.batch_size % self.micro_batch:
             raise PydanticCustomError(
-                "batch", "batch_size {b} is not a multiple of micro_batch {m}", {"b": self.batch_size, "m": self.micro_batch}
+                "batch",
+                "batch_size {b} is not a multiple of micro_batch {m}",
+                {"b": self.batch_size, "m": self.micro_batch},
             )
         return self
 
@@ -243,7 +245,9 @@ class Params(Strict):
         for name, tokenizer in self.tokenizers.items():
             if tokenizer.input_size % grid:
                 raise PydanticCustomError(
-                    "tokenizer", "tokenizers.{n}.input_size is not a multiple of the {g} patches a side", {"n": name, "g": grid}
+                    "tokenizer",
+                    "tokenizers.{n}.input_size is not a multiple of the {g} patches a side",
+                    {"n": name, "g": grid},
                 )
         for model in self.models:
             self.pretraining(model)
@@ -265,7 +269,12 @@ class Params(Strict):
         if entry.get("method") not in Recipes.model_fields:
             refuse(f"method: {unknown(entry.get('method'), Recipes.model_fields)}")
         recipe = getattr(self.recipes, entry["method"]).model_dump()
-        shared = {"seed": self.seed, "image": self.image.model_dump(), "view": self.view.model_dump(), "mask": self.mask.model_dump()}
+        shared = {
+            "seed": self.seed,
+            "image": self.image.model_dump(),
+            "view": self.view.model_dump(),
+            "mask": self.mask.model_dump(),
+        }
         try:
             model = Pretraining(**{**shared, **recipe, **self.sizes[size].model_dump(), **entry})
         except ValidationError as error:
@@ -278,7 +287,11 @@ class Params(Strict):
 def describe(error: dict) -> str:
     """One pydantic error as "key.key: message"."""
     where = ".".join(str(part) for part in error["loc"])
-    value = "" if error["type"] in ("unknown_key", "missing") or isinstance(error["input"], dict) else f" (found {error['input']!r})"
+    value = (
+        ""
+        if error["type"] in ("unknown_key", "missing") or isinstance(error["input"], dict)
+        else f" (found {error['input']!r})"
+    )
     return (f"{where}: " if where else "") + error["msg"] + value
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from cae.data.datasets import Images
 from cae.data.masks import block_masks, split_ids
 from cae.data.rng import ORDER, permutation
-from cae.data.views import crop_boxes, render
+from cae.data.views import BICUBIC, crop_boxes, render
 from cae.params import Crop, Mask
 from cae.training.loop import Schedule
 
@@ -19,12 +19,13 @@ KEEP_BYTES = 1 << 30  # rendered views are kept in memory while they fit
 class Views:
     """Rendered views of a split: a pure function of (seed, image, view), kept in memory where all of them fit."""
 
-    def __init__(self, images: Images, recipe: Crop, views: int, size: int, seed: int, keep: bool = True):
-        self.images, self.recipe, self.views, self.size, self.seed = images, recipe, views, size, seed
+    def __init__(self, images: Images, recipe: Crop, views: int, size: int, seed: int, resample=BICUBIC, keep=True):
+        self.images, self.recipe, self.views, self.size = images, recipe, views, size
+        self.seed, self.resample = seed, resample
         shape = (views, len(images), size, size, 3)
-        keep = keep and np.prod(shape, dtype=np.int64) <= KEEP_BYTES
-        self.kept = np.empty(shape, np.uint8) if keep else None
-        self.known = np.zeros(shape[:2], bool) if keep else None
+        fits = keep and np.prod(shape, dtype=np.int64) <= KEEP_BYTES
+        self.kept = np.empty(shape, np.uint8) if fits else None
+        self.known = np.zeros(shape[:2], bool) if self.kept is not None else None
 
     def __call__(self, indices: np.ndarray, view: int) -> np.ndarray:
         """Pixels uint8 [B, size, size, 3] of `indices` [B]."""
@@ -37,13 +38,21 @@ class Views:
         return self.kept[view, indices]
 
     def _render(self, indices, view):
-        return np.stack([render(image, *crop, self.size) for image, crop in self.crops(indices, view)])
-
-    def crops(self, indices: np.ndarray, view: int) -> Iterator:
-        """(image, (box, flip)) of each index."""
         images = [self.images[i] for i in indices]
         widths, heights = np.array([image.size for image in images]).T
-        yield from zip(images, zip(*crop_boxes(self.recipe, self.seed, indices, view, widths, heights)))
+        boxes, flips = crop_boxes(self.recipe, self.seed, indices, view, widths, heights)
+        return np.stack([render(*crop, self.size, self.resample) for crop in zip(images, boxes, flips)])
+
+
+class Pixels(Dataset):
+    """A micro-batch of bare views for (epoch, indices)."""
+
+    def __init__(self, views: Views):
+        self.views = views
+
+    def __getitem__(self, key: tuple[int, np.ndarray]) -> dict[str, torch.Tensor]:
+        epoch, indices = key
+        return {"pixels": torch.from_numpy(self.views(indices, epoch % self.views.views))}
 
 
 class MaskedViews(Dataset):

@@ -44,7 +44,9 @@ def read_rgb(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise UserError(f"{path}: image is missing; restore it, or make the manifest again") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable image ({error}); replace or remove it, then make the manifest again") from None
+        raise UserError(
+            f"{path}: not a readable image ({error}); replace or remove it, then make the manifest again"
+        ) from None
 
 
 def index(layout: str, root: str, output: Path, threads: int = 1, classes: int | None = None) -> None:
@@ -77,6 +79,7 @@ def _check_image(path: Path) -> str | None:
         read_rgb(path)
     except UserError as error:
         return str(error)
+    return None
 
 
 def annotation_of(path: Path) -> Path:
@@ -93,6 +96,7 @@ def _check_labelled(folder: Path, path: Path, classes: int | None) -> str | None
         return f"{annotation_of(path)}: {labels.shape[1]}x{labels.shape[0]} pixels, its image has {image.width}x{image.height}"
     if classes and labels.max() > classes:
         return f"{annotation_of(path)}: holds class {labels.max()}, above the {classes} that params give the data set"
+    return None
 
 
 def read_labels(path: Path) -> np.ndarray:

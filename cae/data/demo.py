@@ -73,7 +73,9 @@ def _background(source: Source, rng) -> np.ndarray:
     photo = source.photos[rng.integers(len(source.photos))]
     side = int(rng.integers(64, min(photo.size) + 1))
     left, top = (int(rng.integers(0, s - side + 1)) for s in photo.size)
-    crop = photo.resize((CANVAS, CANVAS), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side), reducing_gap=2)
+    crop = photo.resize(
+        (CANVAS, CANVAS), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side), reducing_gap=2
+    )
     return np.asarray(crop, np.float64)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from cae.data.rng import VIEW, uniforms
-from cae.params import View
+from cae.params import Crop
 
 TRIES = 10  # of random resized crop, before it falls back to the centre (as torchvision's)
 
@@ -14,7 +14,7 @@ BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
 
 
 def crop_boxes(
-    recipe: View, seed: int, indices: np.ndarray, view: int, widths: np.ndarray, heights: np.ndarray
+    recipe: Crop, seed: int, indices: np.ndarray, view: int | np.ndarray, widths: np.ndarray, heights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Random resized crops: boxes int64 [B, 4] (left, top, right, bottom) in pixels, and flips bool [B].
 
@@ -38,7 +38,7 @@ def crop_boxes(
     return np.where(fits.any(1)[:, None], tried, _centre_boxes(recipe, widths, heights)), flips
 
 
-def _centre_boxes(recipe: View, widths: np.ndarray, heights: np.ndarray) -> np.ndarray:
+def _centre_boxes(recipe: Crop, widths: np.ndarray, heights: np.ndarray) -> np.ndarray:
     w = np.minimum(widths, np.rint(heights * recipe.ratio[1])).astype(np.int64)
     h = np.minimum(heights, np.rint(widths / recipe.ratio[0])).astype(np.int64)
     left, top = (widths - w) // 2, (heights - h) // 2

@@ -14,7 +14,15 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from cae.models.vit import (
-    build_encoder, encode, freeze_key_bias, gather, initialise, normalise, patchify, sincos_positions, truncated_normal,
+    build_encoder,
+    encode,
+    freeze_key_bias,
+    gather,
+    initialise,
+    normalise,
+    patchify,
+    sincos_positions,
+    truncated_normal,
 )  # fmt: skip
 from cae.params import Pretraining
 

@@ -62,9 +62,8 @@ def truncated_normal(parameter: Tensor) -> None:
 def freeze_key_bias(blocks: nn.Module) -> None:
     for block in blocks:
         bias = block.attn.qkv.bias
-        keep = torch.ones(3, len(bias) // 3)
-        keep[1] = 0
-        bias.register_hook(lambda grad, keep=keep.flatten(): grad * keep.to(grad))
+        keep = torch.tensor([1.0, 0.0, 1.0]).repeat_interleave(len(bias) // 3)  # q, k, v
+        bias.register_hook(lambda grad, keep=keep: grad * keep.to(grad))
 
 
 def sincos_positions(grid: int, width: int) -> Tensor:

@@ -7,21 +7,21 @@ import re
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from cae.errors import UserError
 from cae.files import atomic, read_json
-from cae.params import unknown
+from cae.params import read, unknown
 
 MISSING = "–"
-LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
+LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LATEX |= {"–": "--", "×": r"$\times$", "λ": r"$\lambda$", "√": r"$\surd$", "†": r"$\dagger$"}
 
 
 def main(tables: str, name: str, scale: str, epochs: dict[str, int], metrics: list[str], output: str) -> None:
     """Write the table `name` of `tables` as `output` (.csv) and, beside it, as .md and .tex.
 
-    `epochs`: what each model was pretrained for; `metrics`: evaluate/<protocol>/<model>.json of the cells that were run.
+    `epochs`: what each model was pretrained for; `metrics`: evaluate/<protocol>/<model>.json of the cells run.
     """
     table = read_tables(tables, name)
     csv = join(table, epochs, read_cells(tables, name, table, metrics))
@@ -38,7 +38,7 @@ def main(tables: str, name: str, scale: str, epochs: dict[str, int], metrics: li
 
 
 def read_tables(path: str, name: str) -> dict:
-    tables = yaml.safe_load(Path(path).read_text())
+    tables = read(path)
     if name not in tables:
         raise UserError(f"{path}: {unknown(name, tables)}")
     return tables[name]
@@ -52,13 +52,13 @@ def read_cells(path: str, name: str, table: dict, metrics: list[str]) -> dict[tu
         cell = read_json(file)
         for key, valid in ("model", models), ("protocol", table["columns"]):
             if cell.get(key) not in valid:
-                raise UserError(f"{file}: {key}: no such {key} in {name} of {path}: {unknown(cell.get(key), valid)}")
+                raise UserError(f"{file}: {key}: {unknown(cell.get(key), valid)} ({name} of {path})")
         cells[cell["model"], cell["protocol"]] = cell["top1"]
     return cells
 
 
 def join(table: dict, epochs: dict, cells: dict) -> pd.DataFrame:
-    """One line a row, in the order of the params; ours and the paper's number side by side, None where there is none."""
+    """One line a row, in the order of the params; ours and the paper's number side by side, None for none."""
     rows = []
     for row in table["rows"]:
         model, paper = row.get("model"), row.get("paper", {})
@@ -77,8 +77,8 @@ def notes_of(table: dict, csv: pd.DataFrame, scale: str) -> list[str]:
         notes.append(f"{MISSING}: not run.")
     if scale != "paper":
         notes.append(
-            f"Numbers of the scale {scale} compare with nothing but themselves; the paper's, on the right of each pair, "
-            "come from other data, sizes and schedules."
+            f"Numbers of the scale {scale} compare with nothing but themselves; the paper's, on the right of each "
+            "pair, come from other data, sizes and schedules."
         )
     return notes
 

@@ -30,10 +30,12 @@ class DiscreteVAE(nn.Module):
         self.params, width = params, params.width
         patch, rest = divmod(params.input_size, grid * 2**params.layers)
         if rest:
-            raise ValueError(f"{params.input_size} pixels cannot be halved {params.layers} times to {grid} tokens a side")
+            raise ValueError(
+                f"{params.input_size} pixels cannot be halved {params.layers} times to {grid} tokens a side"
+            )
         down = [nn.Conv2d(3, width, patch, patch), nn.ReLU()] if patch > 1 else []
         up = []
-        for i in range(params.layers):
+        for _ in range(params.layers):
             down += [nn.Conv2d(width if down else 3, width, 4, 2, 1), nn.ReLU()]
             up += [nn.ConvTranspose2d(width, width, 4, 2, 1), nn.ReLU()]
         blocks = [[ResidualBlock(width) for _ in range(params.blocks)] for _ in range(2)]

@@ -32,7 +32,9 @@ class Schedule:
 
     def __post_init__(self):
         if self.images < self.batch_size:
-            raise UserError(f"batch_size {self.batch_size} is above the {self.images} training images; lower it in params")
+            raise UserError(
+                f"batch_size {self.batch_size} is above the {self.images} training images; lower it in params"
+            )
         if self.batch_size % (self.micro_batch * self.devices):
             raise UserError(
                 f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch} x {self.devices} devices"
@@ -153,7 +155,9 @@ class Run:
         if self.path.exists():
             state = load_checkpoint(self.path)
             if state["params_hash"] != self.params_hash:
-                raise UserError(f"{self.path}: state of a run with other params; delete {self.path.parent} to start afresh")
+                raise UserError(
+                    f"{self.path}: state of a run with other params; delete {self.path.parent} to start afresh"
+                )
             # The module inside: Fabric's wrapper would look for its own prefix.
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
@@ -184,8 +188,8 @@ class Run:
         means = {name: float(fabric.all_reduce(value / steps, reduce_op="mean")) for name, value in self.sums.items()}
         self.seconds += seconds
         row = {"step": self.step, "epoch": round(self.step / schedule.steps_per_epoch, 3),
-               "images": self.step * schedule.batch_size, "lr": lr, **means,
-               "images_per_second": round(steps * schedule.batch_size / seconds, 1), "seconds": round(self.seconds, 1)}  # fmt: skip
+               "images": self.step * schedule.batch_size, "lr": lr, **means, "seconds": round(self.seconds, 1),
+               "images_per_second": round(steps * schedule.batch_size / seconds, 1)}  # fmt: skip
         self.rows.append(row)
         if fabric.is_global_zero:
             with open(self.metrics, "a") as file:
@@ -196,7 +200,9 @@ class Run:
     def _check_finite(self) -> None:
         if "loss" in self.sums and not torch.isfinite(self.sums["loss"]):
             good = f"the last good checkpoint is {self.path}" if self.path.exists() else "there is no checkpoint yet"
-            raise UserError(f"the loss is not finite by step {self.step}; {good}. Lower the learning rate or check the data")
+            raise UserError(
+                f"the loss is not finite by step {self.step}; {good}. Lower the learning rate or check the data"
+            )
 
 
 def load_checkpoint(path: Path) -> dict:
@@ -207,7 +213,9 @@ def load_checkpoint(path: Path) -> dict:
         raise UserError(f"{path}: no such checkpoint") from None
     except Exception as error:
         first = str(error).splitlines()[0]
-        raise UserError(f"{path}: not a readable checkpoint ({first}); delete it and run the same command again") from None
+        raise UserError(
+            f"{path}: not a readable checkpoint ({first}); delete it and run the same command again"
+        ) from None
 
 
 def _note_sigterm() -> list:

@@ -1,0 +1,34 @@
+"""Figure 3: random block-wise masks, and the random crops that contrastive methods compare."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cae.data.datasets import Images
+from cae.data.masks import block_masks
+from cae.data.views import centre_crop, crop_boxes
+from cae.files import atomic
+from cae.params import Figure3, Image, Mask, Strict, View
+
+
+class MasksAndCropsJob(Strict):
+    figure3: Figure3
+    image: Image
+    view: View
+    mask: Mask
+    seed: int
+
+
+def main(data: Path, params: MasksAndCropsJob, output: Path) -> None:
+    """images uint8 [n, S, S, 3]; masks bool [n, grid, grid]; scenes, the same images; boxes float [n, crops, 4] in pixels."""
+    p, images = params, Images(data, 1)
+    indices = np.linspace(0, len(images) - 1, p.figure3.images).astype(int)
+    pixels = np.stack([centre_crop(images[i], p.image.size) for i in indices])
+    masks = block_masks(indices, seed=p.seed, epoch=0, grid=p.image.grid, **p.mask.model_dump())
+    side = np.full(len(indices), p.image.size)
+    boxes = [crop_boxes(p.view, p.seed, indices, k, side, side)[0] for k in range(p.figure3.crops)]
+    labels = [images.classes[images.labels[i]] for i in indices]
+    with atomic(output) as temporary:
+        np.savez(
+            temporary, images=pixels, masks=masks, scenes=pixels, boxes=np.stack(boxes, 1).astype(float), labels=labels
+        )

@@ -1,0 +1,91 @@
+"""Figure 5: t-SNE of patch representations of ADE20K images, beside an encoder with random weights (Appendix B)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.neighbors import NearestNeighbors
+from timm.models import VisionTransformer
+
+from cae.data.datasets import Images, annotation_of, read_labels
+from cae.data.views import BICUBIC, render
+from cae.errors import UserError
+from cae.files import atomic
+from cae.models.encoders import load_encoder
+from cae.models.vit import normalise
+from cae.params import Figure5, Strict
+
+NEIGHBOURS = 10  # of the purity that puts a number on what the eye sees
+BATCH = 32
+
+
+class TSNEJob(Strict):
+    figure5: Figure5
+    seed: int
+
+
+def patch_labels(labels: np.ndarray, grid: int) -> np.ndarray:
+    """The class that more than half of each patch's pixels have, else 0: [H, W] to [grid, grid].
+
+    Patches are those of the image resized to a square: H and W are cut into `grid` parts each.
+    """
+    out = np.zeros((grid, grid), np.int64)
+    rows, columns = (np.linspace(0, side, grid + 1).round().astype(int) for side in labels.shape)
+    for y in range(grid):
+        for x in range(grid):
+            patch = labels[rows[y] : rows[y + 1], columns[x] : columns[x + 1]].ravel()
+            counts = np.bincount(patch)
+            if 2 * counts.max() > len(patch):
+                out[y, x] = counts.argmax()
+    return out
+
+
+@torch.no_grad()
+def patch_representations(encoder: VisionTransformer, pixels: np.ndarray, device: str) -> np.ndarray:
+    """Encoder output of every patch: uint8 [B, S, S, 3] to float [B, N, D]."""
+    batches = torch.from_numpy(pixels).split(BATCH)
+    tokens = [encoder.forward_features(normalise(batch.to(device)))[:, 1:].cpu() for batch in batches]
+    return torch.cat(tokens).numpy()
+
+
+def purity(points: np.ndarray, labels: np.ndarray) -> float:
+    """Mean share of a point's nearest neighbours in the map that carry its label."""
+    neighbours = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(points).kneighbors(return_distance=False)
+    return float((labels[neighbours[:, :NEIGHBOURS]] == labels[:, None]).mean())
+
+
+def main(data: Path, models: list[Path], params: TSNEJob, threads: int, gpus: int, output: Path) -> None:
+    """points_0, points_1 [k, 2] of the two models; labels [k]; class_names; models; purity [2]; images, how many."""
+    torch.set_num_threads(threads)
+    device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
+    images, rng = Images(data, 1), np.random.default_rng(params.seed)
+    chosen = np.sort(rng.permutation(len(images))[: params.figure5.images])
+    encoders = [load_encoder(folder) for folder in models]
+    arguments = encoders[0][1]["arguments"]
+    size, grid = arguments["img_size"], arguments["img_size"] // arguments["patch_size"]
+
+    pixels, labels = [], []
+    for i in chosen:
+        image = images[i]
+        pixels.append(render(image, (0, 0, *image.size), False, size, BICUBIC))
+        labels.append(patch_labels(read_labels(annotation_of(images.root / images.paths[i])), grid))
+    pixels, labels = np.stack(pixels), np.stack(labels).ravel()
+    keep = [
+        rng.permutation(np.flatnonzero(labels == label))[: params.figure5.patches_per_class]
+        for label in np.unique(labels[labels > 0])
+    ]
+    if not keep:
+        raise UserError(f"{data}: no patch of the {len(chosen)} images belongs to one class by more than half")
+    keep = np.sort(np.concatenate(keep))
+    points = []
+    for encoder, _ in encoders:
+        features = patch_representations(encoder.to(device), pixels, device).reshape(len(labels), -1)[keep]
+        reduced = PCA(min(50, *features.shape), random_state=params.seed).fit_transform(features)
+        points.append(TSNE(random_state=params.seed, init="pca", n_jobs=threads).fit_transform(reduced))
+    with atomic(output) as temporary:
+        np.savez(
+            temporary, points_0=points[0], points_1=points[1], labels=labels[keep], class_names=["", *images.classes],
+            models=[folder.name for folder in models], purity=[purity(p, labels[keep]) for p in points], images=len(chosen),
+        )  # fmt: skip

@@ -1,0 +1,176 @@
+"""The command line: one subcommand a step of the DAG, with explicit inputs and outputs.
+
+Params travel as one JSON text. `snakemake -n -p` prints the exact command of any step, ready to paste.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cae.errors import UserError
+from cae.params import describe
+
+OPTIONS = {
+    "data": dict(type=Path, help="manifest of a data set (JSON)"),
+    "params": dict(help="params of this step (JSON text)"),
+    "threads": dict(type=int, default=1),
+    "gpus": dict(type=int, default=0),
+    "work": dict(type=Path, help="folder of the state that an interrupted run goes on from"),
+    "output": dict(type=Path),
+    "layout": dict(choices=("imagenet", "ade20k", "coco")),
+    "root": dict(help="folder of a data set; may name an environment variable"),
+    "seed": dict(type=int),
+    "classes": dict(type=int, default=None),
+    "tokenizer": dict(type=Path, help="folder of a tokenizer"),
+    "tokens": dict(type=Path, help="folder of a token cache"),
+    "shard": dict(help="K/N, K from 1"),
+    "encoder": dict(type=Path, help="folder of a pretrained model"),
+    "models": dict(type=Path, nargs="+", help="folders of pretrained models"),
+    "linear": dict(type=Path),
+    "attentive": dict(type=Path),
+    "tables": dict(type=Path),
+    "name": dict(),
+    "scale": dict(),
+    "epochs": dict(help="epochs of each model (JSON text)"),
+    "checkpoint-minutes": dict(type=float, default=10),
+}
+OPTIONAL = {"classes", "tokenizer", "tokens", "threads", "gpus", "checkpoint-minutes"}
+
+
+def make(a):
+    from cae.data.datasets import index
+    from cae.data.demo import write_demo
+
+    write_demo(a.layout, Path(a.root), a.seed)
+    index(a.layout, a.root, a.output, a.threads, a.classes)
+
+
+def index(a):
+    from cae.data.datasets import index
+
+    index(a.layout, a.root, a.output, a.threads, a.classes)
+
+
+def train_tokenizer(a):
+    from cae.tasks.train_tokenizer import TokenizerJob, main
+
+    main(a.data, parse(TokenizerJob, a), a.threads, a.gpus, a.work, a.output)
+
+
+def import_tokenizer(a):
+    from cae.tasks.import_tokenizer import ImportJob, main
+
+    main(parse(ImportJob, a), a.output)
+
+
+def tokenize(a):
+    from cae.tasks.tokenize import TokensJob, main
+
+    main(a.data, a.tokenizer, parse(TokensJob, a), a.shard, a.threads, a.gpus, a.work, a.output)
+
+
+def merge_tokens(a):
+    from cae.tasks.tokenize import TokensJob, merge
+
+    merge(a.data, a.tokenizer, parse(TokensJob, a), a.inputs, a.output)
+
+
+def pretrain(a):
+    from cae.params import Pretraining
+    from cae.tasks.pretrain import main
+
+    params = parse(Pretraining, a)
+    main(a.data, a.tokenizer, a.tokens, params, a.threads, a.gpus, a.work, a.output, a.checkpoint_minutes)
+
+
+def probe(a):
+    from cae.tasks.probe import ProbeJob, main
+
+    main(a.data, a.encoder, parse(ProbeJob, a), a.threads, a.gpus, a.work, a.linear, a.attentive)
+
+
+def masks_and_crops(a):
+    from cae.analysis.masks_and_crops import MasksAndCropsJob, main
+
+    main(a.data, parse(MasksAndCropsJob, a), a.output)
+
+
+def reconstruct(a):
+    from cae.analysis.reconstruction import ReconstructionJob, main
+
+    main(a.data, a.models, parse(ReconstructionJob, a), a.output)
+
+
+def tsne(a):
+    from cae.analysis.tsne import TSNEJob, main
+
+    main(a.data, a.models, parse(TSNEJob, a), a.threads, a.gpus, a.output)
+
+
+def table(a):
+    from cae.reporting.tables import main
+
+    main(a.tables, a.name, a.scale, json.loads(a.epochs), a.inputs, a.output)
+
+
+def figure(a):
+    from cae.reporting.figures import main
+
+    main(a.name, a.scale, a.inputs, a.output)
+
+
+def page(a):
+    from cae.reporting.page import main
+
+    main(a.scale, json.loads(a.params), a.inputs, a.output)
+
+
+COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
+    "make": (make, "layout root seed classes threads output"),
+    "index": (index, "layout root classes threads output"),
+    "train-tokenizer": (train_tokenizer, "data params threads gpus work output"),
+    "import-tokenizer": (import_tokenizer, "params output"),
+    "tokenize": (tokenize, "data tokenizer params shard threads gpus work output"),
+    "merge-tokens": (merge_tokens, "data tokenizer params output inputs"),
+    "pretrain": (pretrain, "data tokenizer tokens params threads gpus work output checkpoint-minutes"),
+    "probe": (probe, "data encoder params threads gpus work linear attentive"),
+    "masks-and-crops": (masks_and_crops, "data params output"),
+    "reconstruct": (reconstruct, "data models params output"),
+    "tsne": (tsne, "data models params threads gpus output"),
+    "table": (table, "tables name scale epochs output inputs"),
+    "figure": (figure, "name scale output inputs"),
+    "page": (page, "scale params output inputs"),
+}
+
+
+def parse(model, a):
+    """The step's typed params; UserError names the key."""
+    try:
+        return model.model_validate_json(a.params)
+    except ValidationError as error:
+        raise UserError("\n".join(f"--params: {describe(e)}" for e in error.errors())) from None
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser("cae", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    for command, (run, options) in COMMANDS.items():
+        sub = commands.add_parser(command)
+        sub.set_defaults(run=run)
+        for option in options.split():
+            if option == "inputs":
+                sub.add_argument("inputs", type=Path, nargs="*")
+            else:
+                sub.add_argument(f"--{option}", required=option not in OPTIONAL, **OPTIONS[option])
+    return top
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except UserError as error:
+        sys.exit(f"cae {arguments.command}: {error}")

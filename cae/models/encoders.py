@@ -1,0 +1,42 @@
+"""Pretrained encoders on disk: `encoder.safetensors` with timm's names, and `config.json` that says how to build it."""
+
+from pathlib import Path
+
+import timm
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from timm.models import VisionTransformer
+
+from cae.errors import UserError
+from cae.files import atomic, read_json, write_json
+from cae.models.vit import ARCHITECTURE, timm_arguments
+from cae.params import Pretraining
+
+
+def save_encoder(folder: Path, vit: VisionTransformer, params: Pretraining, provenance: dict) -> None:
+    """Write the contract of a pretrained encoder; `timm.create_model(architecture, **arguments, checkpoint_path=…)` loads it."""
+    with atomic(folder / "encoder.safetensors") as temporary:
+        save_file({name: value.contiguous() for name, value in vit.state_dict().items()}, temporary)
+    about = {
+        "architecture": ARCHITECTURE,
+        "arguments": timm_arguments(params),
+        "params": params.model_dump(),
+        **provenance,
+    }
+    write_json(folder / "config.json", about)
+
+
+def load_encoder(folder: Path) -> tuple[VisionTransformer, dict]:
+    """The frozen encoder in a folder, in evaluation mode, and its config."""
+    config = read_json(folder / "config.json")
+    vit = timm.create_model(config["architecture"], **config["arguments"])
+    weights = folder / "encoder.safetensors"
+    try:
+        vit.load_state_dict(load_file(weights))
+    except FileNotFoundError:
+        raise UserError(f"{weights}: missing; make it with `snakemake {weights}`") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(
+            f"{weights}: not the encoder that config.json describes ({error}); delete it and make it again"
+        ) from None
+    return vit.eval().requires_grad_(False), config

@@ -1,0 +1,180 @@
+"""Figures: arrays of analyses and lines of training to PNG and PDF. They draw and compute nothing."""
+
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter
+
+from cae.errors import UserError
+from cae.files import atomic
+from cae.params import unknown
+
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Okabe and Ito: told apart by everyone
+GREY = "0.45"
+WIDTH = 7  # inches
+TERMS = {"loss": "loss", "accuracy": "masked-token accuracy"}  # any other is "<name> loss"
+NOT_A_TERM = {"step", "epoch", "images", "lr", "images_per_second", "seconds"}
+STYLE = {
+    "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 9, "axes.labelsize": 8, "axes.labelcolor": "0.2",
+    "xtick.labelsize": 7, "ytick.labelsize": 7, "xtick.color": GREY, "ytick.color": GREY, "axes.edgecolor": "0.7",
+    "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+    "lines.linewidth": 1.2, "axes.prop_cycle": cycler(linestyle=["-", "--", ":"]) * cycler(color=COLOURS),
+    "figure.constrained_layout.use": True, "savefig.dpi": 150, "pdf.fonttype": 42,
+}  # fmt: skip
+# Without dates and versions: equal arrays make equal bytes.
+METADATA = {".png": {"Software": None}, ".pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
+
+
+def main(name: str, scale: str, inputs: list[str], output: str) -> None:
+    """Draw the figure `name` from `inputs` as `output` (.png) and, beside it, as .pdf."""
+    if name not in FIGURES:
+        raise UserError(f"--name: {unknown(name, FIGURES)}")
+    with matplotlib.rc_context(matplotlib.rcParamsDefault | STYLE):
+        figure = FIGURES[name](*inputs)
+        figure.suptitle(f"scale {scale}", x=1, ha="right", fontsize=6, color=GREY)
+        for suffix, metadata in METADATA.items():
+            with atomic(Path(output).with_suffix(suffix)) as temporary:
+                figure.savefig(temporary, metadata=metadata)
+        plt.close(figure)
+
+
+def figure3(path: str):
+    """Top: images with the masked patches grey. Bottom: scenes with the boxes of random crops."""
+    data = dict(np.load(path))
+    figure, axes = picture_rows(2, len(data["images"]), ["random block-wise\nsampling", "random\ncropping"])
+    for i, (image, mask) in enumerate(zip(data["images"], data["masks"], strict=True)):
+        axes[0, i].imshow(image)
+        size, patches = len(image), len(mask)
+        cover = np.full((*mask.shape, 4), 0.6) * mask[..., None]
+        cover[..., 3] = mask
+        axes[0, i].imshow(cover, extent=(-0.5, size - 0.5, size - 0.5, -0.5), interpolation="nearest")
+        lines = np.arange(1, patches) * size / patches - 0.5
+        axes[0, i].hlines(lines, -0.5, size - 0.5, "white", linewidth=0.4)
+        axes[0, i].vlines(lines, -0.5, size - 0.5, "white", linewidth=0.4)
+        axes[0, i].set_title(data["labels"][i])
+    for i, (scene, boxes) in enumerate(zip(data["scenes"], data["boxes"], strict=True)):
+        axes[1, i].imshow(scene)
+        for k, (left, top, right, bottom) in enumerate(boxes):
+            corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
+            for colour, width in (("white", 3), (COLOURS[k % len(COLOURS)], 1.6)):  # a white rim: seen on any image
+                axes[1, i].add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=width))
+    return figure
+
+
+def figure4(path: str):
+    """Top: full images. Middle and bottom: what encoder and decoder make of them, with and without alignment."""
+    data = dict(np.load(path))
+    keys = ["images", "with_alignment", "without_alignment"]
+    figure, axes = picture_rows(3, len(data["images"]), ["full image", "with\nalignment", "without\nalignment"])
+    for row, key in enumerate(keys):
+        for i, image in enumerate(data[key]):
+            axes[row, i].imshow(image)
+            if row:
+                axes[row, i].set_xlabel(f"MSE {data['mse'][row - 1, i]:.3f}", color=GREY)
+    return figure
+
+
+def figure5(path: str):
+    """Left: patches of the pretrained encoder in the plane, a colour a category. Right: with random weights."""
+    data = dict(np.load(path))
+    names, labels = data["class_names"], data["labels"]
+    colours = category_colours(len(names))
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.9))
+    for side, weights in enumerate(("pretrained", "random weights")):
+        points = data[f"points_{side}"]
+        size = np.clip(6000 / len(points), 0.6, 8)
+        axes[side].scatter(*points.T, s=size, c=colours[labels], linewidths=0, rasterized=True)
+        axes[side].set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+        axes[side].set_title(f"{data['models'][side]} ({weights})\npurity {data['purity'][side]:.2f}")
+        axes[side].spines[:].set_visible(True)
+    if len(names) <= 20:
+        shown = np.unique(labels)
+        marks = [plt.Line2D([], [], linestyle="", marker="o", markersize=4, color=colours[k]) for k in shown]
+        figure.legend(marks, names[shown], loc="outside lower center", ncols=6, handletextpad=0.1)
+    return figure
+
+
+def tokenizer(path: str):
+    """Top: images above their reconstructions. Bottom: how often each token occurs, the commonest first."""
+    data = dict(np.load(path))
+    columns = min(8, len(data["images"]))
+    heights = 2 * WIDTH / columns + 0.3, 2
+    figure = plt.figure(figsize=(WIDTH, sum(heights) + 0.2))
+    top, bottom = figure.subfigures(2, height_ratios=heights)
+    _, axes = picture_rows(2, columns, ["original", "d-VAE"], top)
+    for row, key in enumerate(("images", "reconstructions")):
+        for i in range(columns):
+            axes[row, i].imshow(data[key][i])
+    top.suptitle(f"reconstructions: MSE {data['mse']:.4f}, PSNR {data['psnr']:.1f} dB", fontsize=9)
+    counts = np.sort(data["counts"])[::-1]
+    share, used = 100 * counts / counts.sum(), np.count_nonzero(counts)
+    ax = bottom.subplots()
+    floor = share[used - 1] / 2  # a logarithmic axis has no zero
+    ax.stairs(share[:used], np.arange(used + 1), baseline=floor, fill=True, color=COLOURS[0])
+    ax.axhline(100 / len(counts), color=GREY, linewidth=0.8, linestyle="--")
+    ax.text(len(counts), 100 / len(counts), "all equally often", ha="right", va="bottom", color=GREY)
+    ax.set(yscale="log", xlim=(0, len(counts)), ylim=(floor, None))
+    ax.set(xlabel="tokens, the commonest first", ylabel="% of patches")
+    ax.yaxis.set_major_formatter("{x:g}")
+    usage = f"{100 * data['used']:.0f} % of {len(counts)} tokens are used, perplexity {data['perplexity']:.0f}"
+    ax.set_title(f"codebook: {usage}")
+    return figure
+
+
+def training(*paths: str):
+    """A panel a loss term, a line a model, against images seen; models that were not trained have no line."""
+    logs = {Path(path).parent.name: lines for path in paths if (lines := read_lines(path))}
+    styles = dict(zip(logs, plt.rcParams["axes.prop_cycle"](), strict=False))
+    keys = dict.fromkeys(key for lines in logs.values() for line in lines for key in line)
+    terms = [key for key in keys if key not in NOT_A_TERM]
+    if not terms:
+        figure = plt.figure(figsize=(3.5, 1))
+        figure.text(0.5, 0.5, "no model was trained", ha="center", va="center", color=GREY)
+        return figure
+    rows = -(-len(terms) // 2)
+    figure, axes = plt.subplots(rows, 2, figsize=(WIDTH, 2 * rows + 0.5 + 0.18 * -(-len(logs) // 3)))
+    for ax in axes.flat[len(terms) :]:
+        ax.remove()
+    for ax, term in zip(axes.flat, terms, strict=False):
+        for model, lines in logs.items():
+            points = [(line["images"], line[term]) for line in lines if term in line]
+            ax.plot(*np.reshape(points, (-1, 2)).T, **styles[model])
+        ax.set(title=TERMS.get(term, f"{term} loss"), xlabel="images seen")
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    marks = [plt.Line2D([], [], **style) for style in styles.values()]
+    figure.legend(marks, logs, loc="outside lower center", ncols=3)
+    return figure
+
+
+def picture_rows(rows: int, columns: int, labels: list[str], figure=None):
+    """A grid of square pictures without ticks, each row named on its left."""
+    figure = figure or plt.figure(figsize=(WIDTH, WIDTH * rows / columns + 0.2))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    for ax, label in zip(axes[:, 0], labels, strict=True):
+        ax.set_ylabel(label)
+    return figure, axes
+
+
+def category_colours(count: int) -> np.ndarray:
+    """RGBA [count, 4]: tab20's strong colours, then its pale ones; a rainbow where there are more."""
+    if count > 20:
+        return plt.get_cmap("turbo")(np.linspace(0, 1, count))
+    return plt.get_cmap("tab20")(np.r_[0:20:2, 1:20:2][:count])
+
+
+def read_lines(path: str) -> list[dict]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+FIGURES = {f.__name__: f for f in (figure3, figure4, figure5, tokenizer, training)}

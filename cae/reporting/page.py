@@ -1,0 +1,265 @@
+"""The page: every table and figure of a scale in one self-contained HTML file."""
+
+import base64
+from itertools import groupby
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+import yaml
+
+from cae.files import atomic, read_json, revision
+from cae.params import Params, read, validate
+from cae.reporting.tables import cells_as_text, notes_of
+
+CAPTIONS = {  # after the paper's
+    "figure3": """Random block-wise sampling (top) and random cropping (bottom). Random block-wise sampling is used in CAE:
+        grey patches are masked. Random cropping is a key data-augmentation scheme for contrastive pretraining.""",
+    "figure4": """Predictions are made in the representation space. The full image (top) is fed into the pretrained encoder
+        and then the pretrained decoder, skipping the latent contextual regressor, which gives the reconstruction (middle);
+        likewise with encoder and decoder pretrained without the alignment constraint (bottom). MSE is of pixels in
+        [0, 1].""",
+    "figure5": """t-SNE (one color for one category) of representations of patches, from images of the data set ade20k.
+        Left: ViT pretrained with CAE; right: ViT with random weights. Purity is the share of a point's ten nearest
+        neighbours that have its category.""",
+    "tokenizer": """A d-VAE tokenizer trained here: validation images, their reconstructions from tokens, and how often each
+        token of its codebook occurs.""",
+    "training": "Loss terms and masked-token accuracy of pretraining against images seen.",
+}
+
+
+def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
+    """Write the page `output` from `inputs`, told apart by suffix: tables (.csv) and figures (.png), shown in this order;
+    and, for the words around them, params/tables.yaml (.yaml) and the manifests of the data (.json)."""
+    of = {".csv": [], ".png": [], ".yaml": [], ".json": []}
+    for path in map(Path, inputs):
+        of[path.suffix].append(path)
+    texts = {name: table for path in of[".yaml"] for name, table in read(path).items()}
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(TEMPLATE).render(
+        scale=scale,
+        tables=[read_table(path, texts.get(path.stem), scale) for path in of[".csv"]],
+        figures=[read_figure(path) for path in of[".png"]],
+        data={path.stem: image_counts(path) for path in of[".json"]},
+        seed=params["seed"],
+        revision=revision(),
+        yaml=yaml.safe_dump(params, sort_keys=False),
+        **models_of(validate(params, "--params")),
+    )
+    with atomic(output) as temporary:
+        temporary.write_text(page)
+
+
+def read_table(path: Path, table: dict | None, scale: str) -> dict:
+    """A table for the template; without its entry in params/tables.yaml, its columns are called as in the CSV."""
+    csv = pd.read_csv(path, dtype={"epochs": "Int64", "epochs_paper": "Int64"})
+    protocols = [c for c in csv if f"{c}_paper" in csv and c != "epochs"]
+    table = table or {"title": "", "columns": {p: p for p in protocols}}
+    rows = zip(csv["group"].fillna(""), csv["model"].fillna(""), cells_as_text(csv, table).values.tolist(), strict=True)
+    return {
+        "name": path.stem,
+        "title": heading(path.stem),
+        "text": table["title"],
+        "columns": ["Epochs", *table["columns"].values()],
+        "groups": [(group, list(lines)) for group, lines in groupby(rows, key=lambda row: row[0])],
+        "notes": notes_of(table, csv, scale),
+        "cells": csv[protocols].size,
+        "run": int(csv[protocols].count().sum()),
+    }
+
+
+def read_figure(path: Path) -> dict:
+    kind, _, which = path.stem.partition("-")  # tokenizer-<name>
+    return {
+        "name": path.stem,
+        "title": f"{heading(kind)} {which}".strip(),
+        "caption": " ".join(CAPTIONS.get(kind, "").split()),
+        "data": base64.b64encode(path.read_bytes()).decode(),
+    }
+
+
+def image_counts(manifest: Path) -> list[int]:
+    """Images to train on and to validate on."""
+    return [len(split["images"]) for split in read_json(manifest)["splits"].values()]
+
+
+def heading(name: str) -> str:
+    """ "Figure 3" of "figure3"."""
+    word = name.rstrip("0123456789")
+    return f"{word.capitalize()} {name[len(word) :]}".strip()
+
+
+def models_of(params: Params) -> dict:
+    """The models' resolved recipes: what differs between models, one line a model, and what all share."""
+    recipes = {name: flatten(params.pretraining(name).model_dump()) for name in params.models}
+    first = next(iter(recipes.values()))
+    differing = [key for key in first if any(recipe[key] != first[key] for recipe in recipes.values())]
+    return {
+        "models": {name: [recipe[key] for key in differing] for name, recipe in recipes.items()},
+        "differing": differing,
+        "shared": {key: value for key, value in first.items() if key not in differing},
+        "epochs": sorted(recipe["epochs"] for recipe in recipes.values() if recipe["epochs"]),
+    }
+
+
+def flatten(params: dict, prefix: str = "") -> dict:
+    """Nested mappings as one, its keys joined by points."""
+    out = {}
+    for key, value in params.items():
+        out |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return out
+
+
+# Here and not in a file of its own, so that a change of it is a change of code, and the page is made again.
+TEMPLATE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Context Autoencoder, scale {{ scale }}</title>
+<style>
+:root { color-scheme: light dark; --text: #1c1c1e; --dim: #5f6368; --line: #d5d7db; --back: #fff; --soft: #f3f4f6;
+  --warn: #fff4d6; }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #e6e6e8; --dim: #a0a4ab; --line: #43464c; --back: #17181b; --soft: #222429; --warn: #3a3115; }
+}
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--text);
+  background: var(--back); }
+h1 { font-size: 1.6rem; line-height: 1.2; }
+h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
+h3 { font-size: 1rem; margin: 2rem 0 0.25rem; }
+nav a { margin-right: 1rem; }
+a { color: inherit; }
+dt { color: var(--dim); }
+dd { margin: 0; overflow-wrap: anywhere; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; }
+aside { background: var(--warn); border-radius: 6px; padding: 0.7rem 1rem; margin: 1rem 0; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; margin: 0.5rem 0;
+  border-block: 2px solid var(--text); }
+th, td { padding: 0.2rem 0.8rem; text-align: right; font-weight: normal; }
+th[scope=row], th[scope=rowgroup], thead th:first-child { text-align: left; }
+th[scope=colgroup] { text-align: center; }
+thead th { font-weight: 600; }
+thead { border-bottom: 1px solid var(--text); }
+tbody + tbody { border-top: 1px solid var(--line); }
+th[scope=rowgroup] { font-style: italic; }
+.paper { color: var(--dim); }
+code, pre { font: 0.85em ui-monospace, monospace; }
+th code { color: var(--dim); margin-left: 0.5rem; }
+pre { background: var(--soft); padding: 0.8rem; border-radius: 6px; overflow-x: auto; }
+figure { margin: 0; }
+figure img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
+.note, figcaption { color: var(--dim); font-size: 0.9rem; margin: 0.3rem 0; }
+summary { cursor: pointer; margin: 1rem 0; }
+</style>
+</head>
+<body>
+<header>
+<h1>Context Autoencoder: reproduction, scale {{ scale }}</h1>
+<p class="note">Chen et al., “Context Autoencoder for Self-Supervised Representation Learning”</p>
+<nav>
+{% for item in tables + figures %}
+<a href="#{{ item.name }}">{{ item.title }}</a>
+{% endfor %}
+<a href="#params">Params</a>
+</nav>
+</header>
+<main>
+<section>
+<h2>Summary</h2>
+{% if scale != "paper" %}
+<aside role="note"><strong>The numbers below are of the scale {{ scale }}.</strong> They compare with nothing but themselves:
+data, model sizes and schedules are not the paper’s. The paper’s numbers stand beside them to show what the full scale aims
+at.</aside>
+{% endif %}
+<dl>
+<dt>Pretrained</dt><dd>{{ epochs | length }} of {{ models | length }} models
+{%- if epochs %}, for {{ epochs[0] }}{% if epochs[-1] != epochs[0] %} to {{ epochs[-1] }}{% endif %} epochs{% endif %};
+the others are encoders as initialised</dd>
+{% for name, (train, val) in data.items() %}
+<dt>Data, {{ name }}</dt><dd>{{ "{:,}".format(train) }} images to train on, {{ "{:,}".format(val) }} to validate on</dd>
+{% endfor %}
+<dt>Evaluated</dt><dd>{{ tables | sum("run") }} of {{ tables | sum("cells") }} cells of the tables</dd>
+<dt>Seed</dt><dd>{{ seed }}</dd>
+<dt>Git revision</dt><dd><code>{{ revision }}</code></dd>
+</dl>
+<p>How a context autoencoder is pretrained:</p>
+<ol>
+<li>Patches of the image are masked in blocks; the encoder sees the visible patches only.</li>
+<li>A latent contextual regressor predicts the representations of the masked patches from those of the visible.</li>
+<li>An alignment loss keeps these predictions in the encoder’s own space: they should equal what the encoder makes of the
+masked patches.</li>
+<li>A decoder maps the predictions to the targets, the tokens of the masked patches. The encoder alone is kept.</li>
+</ol>
+</section>
+<section>
+<h2>Tables</h2>
+<p class="note">Top-1 accuracy in %, ours and, beside it, the paper’s. The files are in <code>tables/</code> as CSV (every
+digit), Markdown and LaTeX.</p>
+{% for table in tables %}
+<h3 id="{{ table.name }}">{{ table.title }}</h3>
+<p>{{ table.text }}</p>
+<div class="wide"><table>
+<thead>
+<tr><th rowspan="2" scope="col">Method</th>
+{%- for c in table.columns %}<th colspan="2" scope="colgroup">{{ c }}</th>{% endfor %}</tr>
+<tr>{% for c in table.columns %}<th scope="col">ours</th><th scope="col" class="paper">paper</th>{% endfor %}</tr>
+</thead>
+{% for group, rows in table.groups %}
+<tbody>
+{% if group %}
+<tr><th scope="rowgroup" colspan="{{ 2 * (table.columns | length) + 1 }}">{{ group }}</th></tr>
+{% endif %}
+{% for _, model, cells in rows %}
+<tr><th scope="row">{{ cells[0] }}{% if model %} <code>{{ model }}</code>{% endif %}</th>
+{%- for cell in cells[1:] %}<td{% if loop.index is even %} class="paper"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+{% endfor %}
+</table></div>
+{% for note in table.notes %}
+<p class="note">{{ note }}</p>
+{% endfor %}
+{% endfor %}
+</section>
+<section>
+<h2>Figures</h2>
+<p class="note">The files are in <code>figures/</code> as PNG and PDF.</p>
+{% for figure in figures %}
+<h3 id="{{ figure.name }}">{{ figure.title }}</h3>
+<figure>
+<img src="data:image/png;base64,{{ figure.data }}" alt="{{ figure.title }}: {{ figure.caption }}">
+<figcaption>{{ figure.caption }}</figcaption>
+</figure>
+{% endfor %}
+</section>
+<section id="params">
+<h2>Params</h2>
+<details>
+<summary>Recipe of each model</summary>
+<div class="wide"><table>
+<thead><tr><th scope="col">Model</th>{% for key in differing %}<th scope="col">{{ key }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for name, values in models.items() %}
+<tr><th scope="row">{{ name }}</th>{% for value in values %}<td>{{ value }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table></div>
+<p>The same for all models:</p>
+<dl>
+{% for key, value in shared.items() %}
+<dt>{{ key }}</dt><dd>{{ value }}</dd>
+{% endfor %}
+</dl>
+</details>
+<details>
+<summary>All params of the scale</summary>
+<pre>{{ yaml }}</pre>
+</details>
+</section>
+</main>
+</body>
+</html>
+"""

@@ -1,0 +1,112 @@
+"""Fill the token cache: one shard of the training images at a time, then all shards joined."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from cae.data.datasets import Images
+from cae.data.views import LANCZOS, crop_boxes, render
+from cae.errors import UserError
+from cae.files import read_json, write_json
+from cae.params import Image, Strict, View
+from cae.tokenizers import cache, store
+
+CHUNK = 4096  # views rendered together
+BATCH = 256  # views tokenised together
+SAVE_EVERY = 16  # chunks
+
+
+class TokensJob(Strict):
+    seed: int
+    view: View
+    image: Image
+
+
+class Chunks(Dataset):
+    """All views of a few images; each image is decoded once."""
+
+    def __init__(self, images: Images, ranges: list[range], params: TokensJob, size: int):
+        self.images, self.ranges, self.params, self.size = images, ranges, params, size
+
+    def __len__(self):
+        return len(self.ranges)
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        return torch.from_numpy(np.stack([self.views(index) for index in self.ranges[i]]))
+
+    def views(self, index: int) -> np.ndarray:
+        """Pixels uint8 [views, S, S, 3] of one image."""
+        image, view = self.images[index], self.params.view
+        k = np.arange(view.views)
+        width, height = (np.full(len(k), side) for side in image.size)
+        boxes, flips = crop_boxes(view, self.params.seed, np.full(len(k), index), k, width, height)
+        return np.stack([render(image, box, flip, self.size, LANCZOS) for box, flip in zip(boxes, flips)])
+
+
+def shard_range(images: int, shard: int, shards: int) -> range:
+    """The images of shard `shard` (from 0): contiguous, sizes equal to within one."""
+    return range(images * shard // shards, images * (shard + 1) // shards)
+
+
+@torch.inference_mode()
+def main(
+    data: Path, tokenizer: Path, params: TokensJob, shard: str, threads: int, gpus: int, work: Path, output: Path
+) -> None:
+    """Tokens of shard "K/N" (K from 1) as uint16 [images, views, grid, grid]; goes on where a stopped job left off.
+
+    Tokens are always computed in float32: lower precisions flip a few argmaxes.
+    """
+    k, n = (int(part) for part in shard.split("/"))
+    torch.set_num_threads(threads)
+    device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
+    model, about = store.load(tokenizer)
+    model.to(device)
+    images = Images(data, 0)
+    mine = shard_range(len(images), k - 1, n)
+    shape = (len(mine), params.view.views, params.image.grid, params.image.grid)
+    belongs = cache.identity(images.fingerprint, about, params.seed, params.view)
+
+    partial, progress = work / f"{k}-of-{n}.npy", work / f"{k}-of-{n}.json"
+    done = 0
+    if progress.exists() and (state := read_json(progress))["belongs"] == belongs:
+        done, tokens = state["done"], np.load(partial, mmap_mode="r+")
+    else:
+        work.mkdir(parents=True, exist_ok=True)
+        tokens = cache.create(partial, shape)
+
+    size = max(1, CHUNK // params.view.views)
+    ranges = [range(i, min(i + size, len(mine))) for i in range(done, len(mine), size)]
+    chunks = Chunks(
+        images,
+        [range(mine.start + r.start, mine.start + r.stop) for r in ranges],
+        params,
+        about["params"]["input_size"],
+    )
+    batches = DataLoader(chunks, batch_size=None, num_workers=threads - 1 if device == "cuda" else 0)
+    with tqdm(desc=f"tokens {shard}", total=len(mine), initial=done, unit=" images", mininterval=5) as bar:
+        for i, (rows, pixels) in enumerate(zip(ranges, batches), 1):
+            flat = torch.cat([model.tokens(part.to(device)).cpu() for part in pixels.flatten(0, 1).split(BATCH)])
+            tokens[rows.start : rows.stop] = flat.reshape(len(rows), *shape[1:]).numpy().astype(cache.DTYPE)
+            bar.update(len(rows))
+            if i % SAVE_EVERY == 0 or i == len(ranges):
+                tokens.flush()
+                write_json(progress, {"done": rows.stop, "belongs": belongs})
+    output.parent.mkdir(parents=True, exist_ok=True)
+    del tokens
+    progress.unlink(missing_ok=True)
+    try:
+        partial.replace(output)
+    except OSError as error:
+        raise UserError(
+            f"{output}: cannot move {partial} there ({error}); work/ and results/ must be on one file system"
+        ) from None
+
+
+def merge(data: Path, tokenizer: Path, params: TokensJob, shards: list[Path], output: Path) -> None:
+    images = Images(data, 0)
+    about = read_json(tokenizer / "tokenizer.json")
+    shape = (len(images), params.view.views, params.image.grid, params.image.grid)
+    cache.merge(shards, output, shape, cache.identity(images.fingerprint, about, params.seed, params.view))

@@ -1,0 +1,78 @@
+"""Train a d-VAE on the training images' views, and report how it uses its codebook."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cae.data.batches import Pixels, Views, loader, micro_batches
+from cae.data.datasets import Images
+from cae.data.views import LANCZOS
+from cae.files import atomic, text_hash
+from cae.params import DVAE, Image, Strict, View
+from cae.tokenizers import store
+from cae.training.loop import Schedule, start, train
+from cae.training.optim import adamw, warmup_cosine
+
+WARMUP = 0.05  # of all steps
+REPORT_IMAGES, REPORT_PICTURES = 2000, 16  # validation images that the report counts tokens of, and shows
+
+
+class TokenizerJob(Strict):
+    tokenizer: DVAE
+    image: Image
+    view: View
+    seed: int
+
+
+def main(data: Path, params: TokenizerJob, threads: int, gpus: int, work: Path, output: Path) -> None:
+    p = params.tokenizer
+    fabric = start(threads, gpus)
+    images = Images(data, 0)
+    schedule = Schedule(len(images), p.batch_size, p.batch_size // fabric.world_size, p.epochs, fabric.world_size)
+    torch.manual_seed(params.seed)
+    tokenizer = store.build(p, params.image.grid)
+    pixels = Pixels(Views(images, params.view, params.view.views, p.input_size, params.seed, LANCZOS))
+    warmup = round(WARMUP * schedule.steps)
+    train(
+        fabric, tokenizer, adamw(tokenizer, lr=p.lr, betas=(0.9, 0.999), weight_decay=1e-4),
+        lambda step: loader(pixels, micro_batches(schedule, params.seed, step, fabric.global_rank), threads - 1 if gpus else 0),
+        schedule, lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.lr / 100),
+        clip=None, seed=params.seed, work=work, params_hash=text_hash(params.model_dump_json() + images.fingerprint),
+        title=f"tokenizer {output.name}",
+    )  # fmt: skip
+    if fabric.is_global_zero:
+        _report(tokenizer.eval(), Images(data, 1), params, output / "report.npz")
+        shutil.copy(work / "metrics.jsonl", output / "metrics.jsonl")
+        store.save(output, tokenizer, p, params.image.grid)
+
+
+@torch.no_grad()
+def _report(tokenizer, images: Images, params: TokenizerJob, path: Path) -> None:
+    """Codebook usage over validation views, and originals beside reconstructions."""
+    p = params.tokenizer
+    device = next(tokenizer.parameters()).device
+    views = Views(images, params.view, 1, p.input_size, params.seed, LANCZOS)
+    counts, squared, shown = np.zeros(p.vocabulary, np.int64), [], []
+    sample = np.linspace(0, len(images) - 1, min(len(images), REPORT_IMAGES)).astype(int)
+    for indices in np.array_split(sample, -(-len(sample) // 128)):
+        pixels = torch.from_numpy(views(indices, 0)).to(device)
+        tokens = tokenizer.tokens(pixels)
+        decoded = ((tokenizer.decode(tokens).permute(0, 2, 3, 1) + 1) * 127.5).clamp(0, 255)
+        counts += torch.bincount(tokens.flatten().cpu(), minlength=p.vocabulary).numpy()
+        squared += ((decoded - pixels) / 255).square().mean((1, 2, 3)).tolist()
+        shown.append((pixels.cpu().numpy(), decoded.round().byte().cpu().numpy()))
+    share = counts / counts.sum()
+    perplexity = float(np.exp(-(share[share > 0] * np.log(share[share > 0])).sum()))
+    mse = float(np.mean(squared))
+    psnr = -10 * np.log10(mse)
+    originals, reconstructions = (
+        np.concatenate(part)[:: max(1, len(sample) // REPORT_PICTURES)][:REPORT_PICTURES] for part in zip(*shown)
+    )
+    used = float((counts > 0).mean())
+    print(json.dumps({"used": used, "perplexity": perplexity, "mse": mse, "psnr": psnr}))
+    with atomic(path) as temporary:
+        np.savez(temporary, images=originals, reconstructions=reconstructions, counts=counts, used=used,
+                 perplexity=perplexity, mse=mse, psnr=psnr)  # fmt: skip

@@ -1,0 +1,74 @@
+"""The token cache: every image's tokens in each of its K views, computed once and read by every pretraining run.
+
+`tokens.npy` is uint16 [images, views, grid, grid], memory-mapped; `manifest.json` says what it belongs to. Views are
+pure functions of (seed, image, view), so cached tokens are those that a run would compute itself. As many views as
+epochs is the paper exactly: 392 bytes a view at 14 x 14 tokens, 0.5 GB for ImageNet.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from cae.errors import UserError
+from cae.files import atomic, read_json, write_json
+from cae.params import View
+
+DTYPE = np.uint16
+
+
+def identity(fingerprint: str, tokenizer: dict, seed: int, view: View) -> dict:
+    """What a token depends on. `tokenizer` is its tokenizer.json."""
+    return {
+        "dataset": fingerprint, "tokenizer": tokenizer["sha256"], "input_size": tokenizer["params"]["input_size"],
+        "seed": seed, "view": view.model_dump(),
+    }  # fmt: skip
+
+
+def create(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A new memory-mapped token file. Room is checked first: a full disk would end a memory-mapped write without a word."""
+    needed, free = np.prod(shape, dtype=np.int64) * DTYPE().itemsize, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise UserError(
+            f"{path}: needs {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free; make room, or lower view.views"
+        )
+    return np.lib.format.open_memmap(path, "w+", DTYPE, shape)
+
+
+def merge(shards: list[Path], output: Path, shape: tuple[int, ...], belongs_to: dict) -> None:
+    """Join the shards, in order, to the cache in the folder `output`."""
+    with atomic(output / "tokens.npy") as temporary:
+        tokens = create(temporary, shape)
+        start = 0
+        for shard in shards:
+            part = np.load(shard, mmap_mode="r")
+            tokens[start : start + len(part)] = part
+            start += len(part)
+        if start != shape[0]:
+            raise UserError(
+                f"{shards[0].parent}: the shards hold {start} images, the data set has {shape[0]}; make them again"
+            )
+        tokens.flush()
+    write_json(output / "manifest.json", {"shape": list(shape), **belongs_to})
+
+
+def open_cache(folder: Path, shape: tuple[int, ...], belongs_to: dict) -> np.ndarray:
+    """The cache's tokens, memory-mapped; UserError where it belongs to another data set, tokenizer, seed or view recipe."""
+    manifest = read_json(folder / "manifest.json")
+    for key, value in {"shape": list(shape), **belongs_to}.items():
+        if manifest.get(key) != value:
+            raise UserError(
+                f"{folder / 'manifest.json'}: {key} is {manifest.get(key)}, this run has {value}; "
+                f"delete {folder} and make the cache again"
+            )
+    try:
+        tokens = np.load(folder / "tokens.npy", mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder / 'tokens.npy'}: not a readable token cache ({error}); delete {folder} and make it again"
+        ) from None
+    if list(tokens.shape) != manifest["shape"] or tokens.dtype != DTYPE:
+        raise UserError(
+            f"{folder / 'tokens.npy'}: {tokens.dtype} {tokens.shape}, its manifest says {manifest['shape']}; make it again"
+        )
+    return tokens
