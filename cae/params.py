@@ -242,15 +242,11 @@ class Params(Strict):
             raise PydanticCustomError("image", "image: size is not a multiple of patch")
         if self.mask.count >= grid**2:
             raise PydanticCustomError("mask", "mask.count leaves no patch visible")
-        for name, tokenizer in self.tokenizers.items():
-            if tokenizer.input_size % grid:
-                raise PydanticCustomError(
-                    "tokenizer",
-                    "tokenizers.{n}.input_size is not a multiple of the {g} patches a side",
-                    {"n": name, "g": grid},
-                )
-        for model in self.models:
-            self.pretraining(model)
+        models = [self.pretraining(name) for name in self.models]
+        for name in sorted({model.tokenizer for model in models if model.needs_tokens}):
+            if self.tokenizers[name].input_size % grid:
+                message = f"tokenizers.{name}.input_size is not a multiple of the {grid} patches a side"
+                raise PydanticCustomError("tokenizer", "{message}", {"message": message})
         for model in {*self.analyses.figure4.models, *self.analyses.figure5.models}:
             if model not in self.models:
                 raise PydanticCustomError("model", "{m}", {"m": f"analyses: {unknown(model, self.models)}"})

@@ -13,24 +13,25 @@ from cae.params import Params, read, validate
 from cae.reporting.tables import cells_as_text, notes_of
 
 CAPTIONS = {  # after the paper's
-    "figure3": """Random block-wise sampling (top) and random cropping (bottom). Random block-wise sampling is used in CAE:
-        grey patches are masked. Random cropping is a key data-augmentation scheme for contrastive pretraining.""",
-    "figure4": """Predictions are made in the representation space. The full image (top) is fed into the pretrained encoder
-        and then the pretrained decoder, skipping the latent contextual regressor, which gives the reconstruction (middle);
-        likewise with encoder and decoder pretrained without the alignment constraint (bottom). MSE is of pixels in
-        [0, 1].""",
-    "figure5": """t-SNE (one color for one category) of representations of patches, from images of the data set ade20k.
-        Left: ViT pretrained with CAE; right: ViT with random weights. Purity is the share of a point's ten nearest
-        neighbours that have its category.""",
-    "tokenizer": """A d-VAE tokenizer trained here: validation images, their reconstructions from tokens, and how often each
-        token of its codebook occurs.""",
+    "figure3": """Random block-wise sampling (top) and random cropping (bottom). Random block-wise sampling is used
+        in CAE: grey patches are masked. Random cropping is a key data-augmentation scheme for contrastive
+        pretraining.""",
+    "figure4": """Predictions are made in the representation space. The full image (top) is fed into the pretrained
+        encoder and then the pretrained decoder, skipping the latent contextual regressor, which gives the
+        reconstruction (middle); likewise with encoder and decoder pretrained without the alignment constraint
+        (bottom). MSE is of pixels in [0, 1].""",
+    "figure5": """t-SNE (one color for one category) of representations of patches, from images of the data set
+        ade20k. Left: ViT pretrained with CAE; right: ViT with random weights. Purity is the share of a point's ten
+        nearest neighbours that have its category.""",
+    "tokenizer": """A d-VAE tokenizer trained here: validation images, their reconstructions from tokens, and how
+        often each token of its codebook occurs.""",
     "training": "Loss terms and masked-token accuracy of pretraining against images seen.",
 }
 
 
 def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
-    """Write the page `output` from `inputs`, told apart by suffix: tables (.csv) and figures (.png), shown in this order;
-    and, for the words around them, params/tables.yaml (.yaml) and the manifests of the data (.json)."""
+    """Write the page `output` from `inputs`, told apart by suffix: tables (.csv) and figures (.png), in their order; and,
+    for the words around them, params/tables.yaml (.yaml) and the manifests of the data (.json)."""
     of = {".csv": [], ".png": [], ".yaml": [], ".json": []}
     for path in map(Path, inputs):
         of[path.suffix].append(path)
@@ -170,9 +171,9 @@ summary { cursor: pointer; margin: 1rem 0; }
 <section>
 <h2>Summary</h2>
 {% if scale != "paper" %}
-<aside role="note"><strong>The numbers below are of the scale {{ scale }}.</strong> They compare with nothing but themselves:
-data, model sizes and schedules are not the paper’s. The paper’s numbers stand beside them to show what the full scale aims
-at.</aside>
+<aside role="note"><strong>The numbers below are of the scale {{ scale }}.</strong> They compare with nothing but
+themselves: data, model sizes and schedules are not the paper’s. The paper’s numbers stand beside them to show what the
+full scale aims at.</aside>
 {% endif %}
 <dl>
 <dt>Pretrained</dt><dd>{{ epochs | length }} of {{ models | length }} models
@@ -189,15 +190,15 @@ the others are encoders as initialised</dd>
 <ol>
 <li>Patches of the image are masked in blocks; the encoder sees the visible patches only.</li>
 <li>A latent contextual regressor predicts the representations of the masked patches from those of the visible.</li>
-<li>An alignment loss keeps these predictions in the encoder’s own space: they should equal what the encoder makes of the
-masked patches.</li>
+<li>An alignment loss keeps these predictions in the encoder’s own space: they should equal what the encoder makes of
+the masked patches.</li>
 <li>A decoder maps the predictions to the targets, the tokens of the masked patches. The encoder alone is kept.</li>
 </ol>
 </section>
 <section>
 <h2>Tables</h2>
-<p class="note">Top-1 accuracy in %, ours and, beside it, the paper’s. The files are in <code>tables/</code> as CSV (every
-digit), Markdown and LaTeX.</p>
+<p class="note">Top-1 accuracy in %, ours and, beside it, the paper’s. The files are in <code>tables/</code> as CSV
+(every digit), Markdown and LaTeX.</p>
 {% for table in tables %}
 <h3 id="{{ table.name }}">{{ table.title }}</h3>
 <p>{{ table.text }}</p>

@@ -1,0 +1,124 @@
+"""A whole tiny run, made once: scenes, tokenizer, token cache, CAEs, probes, each through the command line."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from cae import params
+from cae.cli import main
+from cae.data import demo
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    "image": {"size": 48, "patch": 8},
+    "view": {"views": 2},
+    "tokenizers": {"dvae": {"vocabulary": 32, "width": 16, "codebook_dim": 8, "epochs": 1, "batch_size": 32}},
+    "sizes": {"base": {"width": 16, "depth": 2, "heads": 2}},
+    "recipes": {"cae": {"batch_size": 32, "micro_batch": 16, "drop_path": 0.1}},
+    "models": {
+        name: {"epochs": 2, "warmup_epochs": 1}
+        for name in ("cae-b-300", "cae-b-300-no-align", "cae-b-300-pixels", "cae-b-300-pixels-no-align")
+    },
+    "probes": {"epochs": 4, "warmup_epochs": 1, "micro_batch": 32, "views": 2,
+               "linear": {"batch_size": 64}, "attentive": {"batch_size": 32}},
+    "analyses": {"figure5": {"images": 20, "patches_per_class": 50}, "figure4": {"images": 4}},
+}  # fmt: skip
+
+
+def text(**parts) -> str:
+    """A step's params as the JSON text that its command takes."""
+    return json.dumps({k: v.model_dump() if hasattr(v, "model_dump") else v for k, v in parts.items()})
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> params.Params:
+    return params.load(ROOT / "params" / "demo.yaml", TINY)
+
+
+@pytest.fixture(scope="session")
+def run(tiny, tmp_path_factory):
+    """A function (command, *arguments) of the command line, in a folder of its own: `run.folder`."""
+    folder = tmp_path_factory.mktemp("tiny")
+
+    def call(command, *arguments):
+        main([command, *(str(argument) for argument in arguments)])
+
+    call.folder = folder
+    return call
+
+
+@pytest.fixture(scope="session")
+def data(run) -> dict[str, Path]:
+    """Manifests of tiny demo sets, by layout."""
+    sizes, demo.SIZES = demo.SIZES, {"imagenet": (128, 100), "ade20k": (8, 20), "coco": (4, 2)}
+    manifests = {}
+    for layout in demo.SIZES:
+        manifests[layout] = run.folder / f"{layout}.json"
+        classes = ["--classes", 11] if layout == "ade20k" else []
+        run("make", "--layout", layout, "--root", run.folder / layout, "--seed", 0, *classes, "--output", manifests[layout])
+    demo.SIZES = sizes
+    return manifests
+
+
+@pytest.fixture(scope="session")
+def tokenizer(run, tiny, data) -> Path:
+    folder = run.folder / "tokenizers" / "dvae"
+    job = text(tokenizer=tiny.tokenizers["dvae"], image=tiny.image, view=tiny.view, seed=0)
+    work = run.folder / "work" / "tokenizer"
+    run("train-tokenizer", "--data", data["imagenet"], "--params", job, "--work", work, "--output", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokens(run, tiny, data, tokenizer) -> Path:
+    """A token cache made in two shards."""
+    folder = run.folder / "tokens" / "dvae"
+    common = ["--data", data["imagenet"], "--tokenizer", tokenizer, "--params", text(seed=0, view=tiny.view, image=tiny.image)]
+    shards = [folder / "shards" / f"{k}.npy" for k in (1, 2)]
+    for k, shard in enumerate(shards, 1):
+        run("tokenize", *common, "--shard", f"{k}/2", "--work", run.folder / "work" / "tokens", "--output", shard)
+    run("merge-tokens", *common, "--output", folder, *shards)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pretrained(run, tiny, data, tokenizer, tokens):
+    """A function from a model's name to its folder, pretrained on first use."""
+
+    def pretrain(name: str) -> Path:
+        folder = run.folder / "pretrain" / name
+        if not folder.exists():
+            job = tiny.pretraining(name).model_dump_json()
+            cache = ["--tokenizer", tokenizer, "--tokens", tokens]
+            work = run.folder / "work" / name
+            run("pretrain", "--data", data["imagenet"], *cache, "--params", job, "--work", work, "--output", folder)
+        return folder
+
+    return pretrain
+
+
+@pytest.fixture(scope="session")
+def probed(run, tiny, data, pretrained):
+    """A function from a model's name to its metrics: {"linear": …, "attentive": …}."""
+
+    def probe(name: str) -> dict:
+        outputs = {protocol: run.folder / "evaluate" / protocol / f"{name}.json" for protocol in ("linear", "attentive")}
+        if not outputs["linear"].exists():
+            arguments = [part for protocol, path in outputs.items() for part in (f"--{protocol}", path)]
+            job = text(**{**tiny.probes.model_dump(), "seed": 0})
+            common = ["--data", data["imagenet"], "--encoder", pretrained(name), "--work", run.folder / "work" / f"probe-{name}"]
+            run("probe", *common, "--params", job, *arguments)
+        return {protocol: json.loads(path.read_text()) for protocol, path in outputs.items()}
+
+    return probe

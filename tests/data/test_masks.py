@@ -1,0 +1,67 @@
+"""Block-wise masks: counts, the published distribution, and independence of batch and order."""
+
+import numpy as np
+import pytest
+
+from cae.data.masks import block_masks, split_ids
+
+PAPER = {"seed": 0, "epoch": 0, "grid": 14, "count": 98, "min_block": 16, "min_aspect": 0.3}
+# Share of masks that hold each position, measured on 60,000 masks of the public generator;
+# symmetrised quadrant of the 14 x 14 grid, the corner first.
+QUADRANT = np.array([
+    [0.062, 0.120, 0.171, 0.213, 0.244, 0.265, 0.276],
+    [0.120, 0.228, 0.318, 0.388, 0.439, 0.472, 0.489],
+    [0.171, 0.318, 0.435, 0.523, 0.584, 0.622, 0.643],
+    [0.213, 0.388, 0.523, 0.619, 0.683, 0.723, 0.744],
+    [0.244, 0.439, 0.584, 0.683, 0.748, 0.788, 0.809],
+    [0.265, 0.472, 0.622, 0.723, 0.788, 0.826, 0.846],
+    [0.276, 0.489, 0.643, 0.744, 0.809, 0.846, 0.864],
+])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def many():
+    return block_masks(np.arange(40_000), **PAPER)
+
+
+def test_exactly_98_of_196_patches_are_masked(many):
+    assert (many.sum((1, 2)) == 98).all()
+
+
+def test_positions_are_masked_as_often_as_by_the_public_generator(many):
+    share = many.mean(0)
+    for axis in (0, 1):
+        share = (share + np.flip(share, axis)) / 2
+    share = (share + share.T) / 2
+    assert np.abs(share[:7, :7] - QUADRANT).max() < 0.01
+
+
+def test_neighbours_agree_as_often_as_by_the_public_generator(many):
+    assert (many[:, :, 1:] == many[:, :, :-1]).mean() == pytest.approx(0.882, abs=0.005)
+
+
+def test_every_edge_can_be_masked(many):
+    assert many[:, 0].any() and many[:, -1].any() and many[:, :, 0].any() and many[:, :, -1].any()
+
+
+@pytest.mark.parametrize("grid,count,min_block", [(14, 75, 16), (8, 32, 5), (6, 18, 3), (14, 1, 16), (14, 195, 16), (4, 15, 1)])
+def test_other_grids_and_counts_are_exact(grid, count, min_block):
+    masks = block_masks(np.arange(50), seed=1, epoch=2, grid=grid, count=count, min_block=min_block, min_aspect=0.3)
+    assert masks.shape == (50, grid, grid) and (masks.sum((1, 2)) == count).all()
+
+
+def test_a_mask_depends_on_seed_epoch_and_image_alone():
+    batch = block_masks(np.array([7, 3, 11]), **PAPER)
+    alone = block_masks(np.array([3]), **PAPER)
+    np.testing.assert_array_equal(batch[1], alone[0])
+    for change in ({"seed": 1}, {"epoch": 1}):
+        assert (block_masks(np.array([3]), **{**PAPER, **change}) != alone).any()
+
+
+def test_split_ids_partition_the_patches():
+    masks = block_masks(np.arange(5), **PAPER)
+    visible, masked = split_ids(masks)
+    assert visible.shape == masked.shape == (5, 98)
+    for i in range(5):
+        assert sorted([*visible[i], *masked[i]]) == list(range(196))
+        assert masks[i].ravel()[masked[i]].all() and (np.diff(masked[i]) > 0).all()

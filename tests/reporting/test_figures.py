@@ -1,0 +1,129 @@
+"""Figures: arrays in, PNG and PDF out, the same bytes for the same arrays."""
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from cae.errors import UserError
+from cae.reporting import figures
+
+
+def pictures(n, size=12):
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), np.uint8)
+
+
+def arrays(name):
+    rng = np.random.default_rng(1)
+    if name == "figure3":
+        return {"images": pictures(3), "masks": rng.random((3, 4, 4)) < 0.5, "scenes": pictures(3, 20),
+                "boxes": np.tile([2.0, 3, 11, 17], (3, 2, 1)), "labels": ["a", "b", "c"]}  # fmt: skip
+    if name == "figure4":
+        return {"images": pictures(2), "with_alignment": pictures(2), "without_alignment": pictures(2),
+                "mse": np.array([[0.011, 0.012], [0.21, 0.22]])}  # fmt: skip
+    if name == "figure5":
+        return {"points_0": rng.normal(size=(50, 2)), "points_1": rng.normal(size=(50, 2)), "purity": [0.71, 0.25],
+                "labels": rng.integers(0, 3, 50), "class_names": ["sky", "tree", "road", "absent"],
+                "models": ["cae-b", "random-b"], "images": 5}  # fmt: skip
+    return {"images": pictures(3), "reconstructions": pictures(3), "counts": np.array([5, 0, 40, 5]), "used": 0.75,
+            "perplexity": 1.9, "mse": 0.0123, "psnr": 19.1}  # fmt: skip
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Input files of a figure."""
+
+    def inputs(name, **changes):
+        if name != "training":
+            np.savez(tmp_path / f"{name}.npz", **(arrays(name) | changes))
+            return [tmp_path / f"{name}.npz"]
+        files = []
+        for model, steps in (("random-s", 0), ("cae-s", 3), ("cae-s-no-align", 3)):
+            lines = [
+                {"step": i, "images": 10 * i, "lr": 0.1, "loss": 3 / i, "decoding": 2 / i} for i in range(1, steps + 1)
+            ]
+            if model == "cae-s":
+                lines = [line | {"alignment": 0.1, "accuracy": 0.5} for line in lines]
+            files.append(tmp_path / model / "metrics.jsonl")
+            files[-1].parent.mkdir()
+            files[-1].write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return files
+
+    return inputs
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(plt.Text) if text.get_text()]
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_png_and_pdf_have_the_same_bytes_twice(tmp_path, inputs, name):
+    files, outputs = inputs(name), []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        figures.main(name, "demo", files, folder / f"{name}.png")
+        assert sorted(path.name for path in folder.iterdir()) == [f"{name}.pdf", f"{name}.png"]
+        outputs.append([(folder / f"{name}{suffix}").read_bytes() for suffix in (".png", ".pdf")])
+    assert outputs[0] == outputs[1]
+    assert b"CreationDate" not in outputs[0][1]
+    with Image.open(tmp_path / f"a/{name}.png") as image:
+        assert round(image.info["dpi"][0]) == 150 and "Software" not in image.info
+    assert not plt.get_fignums()
+
+
+def test_figure3_covers_exactly_the_masked_patches(inputs):
+    axes = np.reshape(figures.figure3(*inputs("figure3")).axes, (2, 3))
+    for i, mask in enumerate(arrays("figure3")["masks"]):
+        cover = axes[0, i].images[1].get_array()
+        assert np.array_equal(cover[..., 3] == 1, mask)
+    assert [patch.get_bbox().bounds for patch in axes[1, 0].patches[:1]] == [(1.5, 2.5, 9, 14)]
+
+
+def test_figure4_has_each_error_under_its_picture(inputs):
+    axes = np.reshape(figures.figure4(*inputs("figure4")).axes, (3, 2))
+    assert [[ax.get_xlabel() for ax in row] for row in axes] == [
+        ["", ""], ["MSE 0.011", "MSE 0.012"], ["MSE 0.210", "MSE 0.220"]]  # fmt: skip
+
+
+def test_figure5_names_models_purity_and_the_classes_that_occur(inputs):
+    words = texts(figures.figure5(*inputs("figure5")))
+    assert "cae-b (pretrained)\npurity 0.71" in words and "random-b (random weights)\npurity 0.25" in words
+    assert {"sky", "tree", "road"} <= set(words) and "absent" not in words
+
+
+def test_figure5_has_no_legend_of_many_classes(inputs):
+    figure = figures.figure5(*inputs("figure5", class_names=[f"class {i}" for i in range(150)]))
+    assert not figure.legends
+
+
+def test_tokenizer_states_usage_and_error(inputs):
+    words = " ".join(texts(figures.tokenizer(*inputs("tokenizer"))))
+    assert "75 % of 4 tokens are used, perplexity 2" in words and "MSE 0.0123, PSNR 19.1 dB" in words
+
+
+def test_training_has_a_panel_a_term_and_a_line_a_trained_model(inputs):
+    figure = figures.training(*inputs("training"))
+    assert [ax.get_title() for ax in figure.axes] == [
+        "loss",
+        "decoding loss",
+        "alignment loss",
+        "masked-token accuracy",
+    ]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cae-s", "cae-s-no-align"]
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[10, 3], [20, 1.5], [30, 1]]
+
+
+def test_training_of_nothing_says_so(tmp_path, inputs):
+    assert texts(figures.training(inputs("training")[0])) == ["no model was trained"]
+
+
+def test_a_misspelt_figure_is_named_with_the_nearest():
+    with pytest.raises(UserError, match=r"unknown key 'figur3'; did you mean 'figure3'\?"):
+        figures.main("figur3", "demo", [], "x.png")

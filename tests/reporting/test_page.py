@@ -1,0 +1,117 @@
+"""The page: self-contained, complete, the same bytes twice, nothing unescaped."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from cae.params import read
+from cae.reporting import page
+
+CSV = """\
+model,group,method,epochs,epochs_paper,linear,linear_paper
+cae-s-300,<b>S</b>,CAE & co,3,300,26.674,51.8
+cae-b-300,B,CAE,3,300,,64.1
+,B,Other,,,,
+"""
+PARAMS = read(Path(__file__).parents[2] / "params/paper.yaml")
+TABLES = {"table1": {"title": "Quality", "columns": {"linear": "LIN"}, "rows": []}}
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    (tmp_path / "table1.csv").write_text(CSV)
+    (tmp_path / "tables.yaml").write_text(yaml.safe_dump(TABLES))
+    splits = {"train": {"images": ["a.jpg"] * 1234}, "val": {"images": ["a.jpg"] * 56}}
+    (tmp_path / "imagenet.json").write_text(json.dumps({"splits": splits}))
+    for i, name in enumerate(("figure3", "tokenizer-dvae-x", "training")):
+        Image.new("RGB", (8, 8), (i, i, i)).save(tmp_path / f"{name}.png")
+    return [tmp_path / name for name in ("table1.csv", "figure3.png", "tokenizer-dvae-x.png", "training.png",
+                                         "tables.yaml", "imagenet.json")]  # fmt: skip
+
+
+def write(tmp_path, inputs, scale="demo", **changes):
+    params = PARAMS | {"scale": scale, "seed": 7} | changes
+    page.main(scale, params, [str(path) for path in inputs], str(tmp_path / "index.html"))
+    return (tmp_path / "index.html").read_text()
+
+
+def cells(html):
+    """Rows of the page's first table, as text."""
+    rows = re.findall(r"<tr>(.*?)</tr>", html[: html.index("</table>")], re.S)
+    return [
+        [re.sub("<[^>]*>", "", cell).strip() for cell in re.findall(r"<t[hd][^>]*>.*?</t[hd]>", row)] for row in rows
+    ]
+
+
+def test_nothing_comes_from_elsewhere_and_every_image_is_embedded(tmp_path, inputs):
+    html = write(tmp_path, inputs)
+    assert "http://" not in html and "https://" not in html and "<script" not in html and "<link" not in html
+    embedded = re.findall(r'src="data:image/png;base64,([^"]*)"', html)
+    assert [base64.b64decode(data) for data in embedded] == [
+        path.read_bytes() for path in inputs if path.suffix == ".png"
+    ]
+    assert len(embedded) == html.count("src=") == html.count("<figcaption>")
+
+
+def test_table_has_ours_beside_the_papers(tmp_path, inputs):
+    assert cells(write(tmp_path, inputs)) == [
+        ["Method", "Epochs", "LIN"],
+        ["ours", "paper", "ours", "paper"],
+        ["&lt;b&gt;S&lt;/b&gt;"],
+        ["CAE &amp; co cae-s-300", "3", "300", "26.7", "51.8"],
+        ["B"],
+        ["CAE cae-b-300", "3", "300", "–", "64.1"],
+        ["Other", "–", "", "–", ""],
+    ]
+
+
+def test_summary_says_what_was_run(tmp_path, inputs):
+    models = {name: PARAMS["models"][name] for name in ("random-s", "cae-s-300", "cae-b-300", "cae-b-1600", "random-b")}
+    analyses = {name: analysis | {"models": ["cae-b-300", "random-b"]} for name, analysis in PARAMS["analyses"].items()}
+    analyses["figure3"].pop("models")
+    text = re.sub("<[^>]*>", "", write(tmp_path, inputs, models=models, analyses=analyses))
+    assert "scale demo" in text and "They compare with nothing but" in text
+    assert "3 of 5 models, for 300 to 1600 epochs" in text
+    assert "1,234 images to train on, 56 to validate on" in text
+    assert "1 of 3 cells of the tables" in text
+    assert re.search(r"Seed\s*7\n", text) and "Git revision" in text
+
+
+def test_the_papers_scale_is_not_warned_of(tmp_path, inputs):
+    assert "compare with nothing" not in write(tmp_path, inputs, scale="paper")
+
+
+def test_tables_alone_are_enough(tmp_path, inputs):
+    html = write(tmp_path, inputs[:1])
+    assert cells(html)[0] == ["Method", "Epochs", "linear"]
+
+
+def test_what_is_in_params_is_escaped(tmp_path, inputs):
+    html = write(tmp_path, inputs, datasets={"x": {"layout": "imagenet", "root": "<script>alert(1)</script>"}})
+    assert "<script" not in html and "&lt;script&gt;alert(1)" in html
+
+
+def test_the_same_bytes_twice(tmp_path, inputs):
+    assert write(tmp_path, inputs) == write(tmp_path, inputs)
+
+
+def test_html_is_balanced_and_links_lead_somewhere(tmp_path, inputs):
+    void, stack, ids, links = {"meta", "img"}, [], set(), set()
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            stack.extend([tag] if tag not in void else [])
+            ids.update(value for key, value in attrs if key == "id")
+            links.update(value[1:] for key, value in attrs if key == "href")
+
+        def handle_endtag(self, tag):
+            assert stack.pop() == tag
+
+    Parser().feed(write(tmp_path, inputs))
+    assert not stack and links == ids == {"table1", "figure3", "tokenizer-dvae-x", "training", "params"}

@@ -1,0 +1,111 @@
+"""Tables: params and metrics in, CSV, Markdown and LaTeX out."""
+
+import csv
+import json
+import re
+
+import pytest
+import yaml
+
+from cae.errors import UserError
+from cae.reporting import tables
+
+TABLES = {
+    "table1": {
+        "title": "Quality of A & B, 100% measured",
+        "note": "A note_with underscores.",
+        "columns": {"linear": "LIN", "attentive": "ATT"},
+        "rows": [
+            {"group": "Using ViT-S", "method": "Random init.", "model": "random-s", "paper": {"epochs": 0}},
+            {"group": "Using ViT-S", "method": "CAE", "model": "cae-s",
+             "paper": {"epochs": 300, "linear": 51.8, "attentive": 65.0}},
+            {"group": "Using ViT-B", "method": "CAE | λ_2", "model": "cae-b", "paper": {"epochs": 800, "linear": 68.6}},
+            {"group": "Another first", "method": "Elsewhere", "paper": {"linear": 1.0}},
+        ],
+    }
+}  # fmt: skip
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Runs the table on {(model, protocol): top1}; returns the folder of its files."""
+    (tmp_path / "tables.yaml").write_text(yaml.safe_dump(TABLES, sort_keys=False))
+
+    def make(cells, name="table1", scale="demo"):
+        files = []
+        for (model, protocol), top1 in cells.items():
+            files.append(tmp_path / f"{protocol}-{model}.json")
+            files[-1].write_text(json.dumps({"model": model, "protocol": protocol, "top1": top1}))
+        epochs = {"random-s": 0, "cae-s": 3, "cae-b": 8}
+        tables.main(str(tmp_path / "tables.yaml"), name, scale, epochs, files, str(tmp_path / "out/table1.csv"))
+        return tmp_path / "out"
+
+    return make
+
+
+CELLS = {("random-s", "linear"): 11.04, ("cae-s", "linear"): 22.0625, ("cae-s", "attentive"): 30.0}
+
+
+def rows_of(markdown):
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_csv_has_ours_and_the_papers_numbers_in_their_cells(make):
+    rows = {row["model"]: row for row in csv.DictReader((make(CELLS) / "table1.csv").open())}
+    assert list(rows["cae-s"]) == ["model", "group", "method", "epochs", "epochs_paper", "linear", "linear_paper",
+                                   "attentive", "attentive_paper"]  # fmt: skip
+    cae = rows["cae-s"]
+    assert [cae[k] for k in ("epochs", "epochs_paper", "linear", "linear_paper", "attentive", "attentive_paper")] == [
+        "3", "300", "22.0625", "51.8", "30.0", "65.0"]  # fmt: skip
+    assert rows["random-s"]["linear"] == "11.04" and rows["random-s"]["linear_paper"] == ""
+    assert rows["cae-b"]["linear"] == "" and rows["cae-b"]["linear_paper"] == "68.6"
+
+
+def test_markdown_keeps_groups_in_order_and_says_why_a_cell_is_empty(make):
+    text = (make(CELLS) / "table1.md").read_text()
+    rows = rows_of(text)
+    assert rows[0] == ["Method", "Epochs", "Epochs, paper", "LIN", "LIN, paper", "ATT", "ATT, paper"]
+    assert [row[0] for row in rows[2:]] == ["**Using ViT-S**", "Random init.", "CAE", "**Using ViT-B**", r"CAE \| λ_2",
+                                            "**Another first**", "Elsewhere"]  # fmt: skip
+    assert rows[4] == ["CAE", "3", "300", "22.1", "51.8", "30.0", "65.0"]
+    assert rows[6] == [r"CAE \| λ_2", "8", "800", "–", "68.6", "–", ""]
+    assert "–: not run." in text and "A note_with underscores." in text
+
+
+def test_only_another_scale_than_the_papers_warns(make):
+    demo, paper = ((make(CELLS, scale=scale) / "table1.md").read_text() for scale in ("demo", "paper"))
+    assert "scale demo compare with nothing but themselves" in demo
+    assert "compare with" not in paper and "scale paper" in paper
+
+
+def test_a_complete_table_has_no_footnote_on_empty_cells(tmp_path, make):
+    cells = {(model, protocol): 1.0 for model in ("random-s", "cae-s", "cae-b") for protocol in ("linear", "attentive")}
+    table = {**TABLES["table1"], "rows": TABLES["table1"]["rows"][:3]}
+    (tmp_path / "tables.yaml").write_text(yaml.safe_dump({"table1": table}, sort_keys=False))
+    assert "not run" not in (make(cells) / "table1.md").read_text()
+
+
+def test_latex_is_balanced_and_escaped(make):
+    text = (make(CELLS) / "table1.tex").read_text()
+    assert re.findall(r"\\begin\{(\w+)\}", text) == ["table", "tabular"]
+    assert re.findall(r"\\end\{(\w+)\}", text) == ["tabular", "table"]
+    bare = re.sub(r"\\[\\{}&%#_$]", "", text)
+    assert bare.count("{") == bare.count("}") and bare.count("$") == 2
+    assert r"Quality of A \& B, 100\% measured" in text and r"note\_with" in text and r"$\lambda$\_2" in text
+    body = re.search(r"\\midrule\n(.*)\\bottomrule", text, re.S)[1].splitlines()
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {6}
+    assert all(line.endswith(r"\\") for line in body)
+    assert r"CAE & 3 & 300 & 22.1 & 51.8 & 30.0 & 65.0 \\" in body
+
+
+def test_a_misspelt_table_is_named_with_the_nearest(make):
+    with pytest.raises(UserError, match=r"tables.yaml: unknown key 'tabel1'; did you mean 'table1'\?"):
+        make({}, name="tabel1")
+
+
+def test_metrics_of_a_model_that_no_row_names_are_refused(make):
+    with pytest.raises(UserError, match=r"linear-cae-ss.json: model: unknown key 'cae-ss'; did you mean 'cae-s'\?"):
+        make({("cae-ss", "linear"): 1.0})
+    with pytest.raises(UserError, match=r"protocol: unknown key 'liner'; did you mean 'linear'\?"):
+        make({("cae-s", "liner"): 1.0})

@@ -1,0 +1,193 @@
+"""The training loop: order of images, accumulation, resuming, and what stops it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from cae.data.batches import micro_batches
+from cae.errors import UserError
+from cae.training.loop import Schedule, load_checkpoint, start, train
+
+
+class Toy(torch.nn.Module):
+    """A loss that uses random numbers, as drop path does."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.weight = torch.nn.Parameter(torch.randn(3))
+
+    def forward(self, batch):
+        noise = torch.randn(3)
+        loss = ((self.weight - batch["x"].mean() + 0.1 * noise) ** 2).sum()
+        return {"loss": loss, "half": loss.detach() / 2}
+
+
+def toy_batches(schedule, bad_at=None):
+    def batches(step):
+        for i, (epoch, indices) in enumerate(micro_batches(schedule, 0, step), step * schedule.accumulate):
+            x = torch.from_numpy(indices).float() / 100 + epoch
+            yield {"x": x * float("nan") if bad_at == i else x}
+
+    return batches
+
+
+def fit(work, schedule=None, model=None, stop_after=None, params_hash="a", minutes=10.0, bad_at=None):
+    schedule = schedule or Schedule(40, 8, 4, 3)
+    model = model or Toy()
+    batches = toy_batches(schedule, bad_at)
+    if stop_after is not None:
+        inner = batches
+
+        def batches(step):
+            for i, batch in enumerate(inner(step)):
+                if i == stop_after:
+                    raise KeyboardInterrupt
+                yield batch
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    train(
+        start(1, 0), model, optimizer, batches, schedule, lr_at=lambda step: 0.1 / (1 + step), clip=3.0, seed=0,
+        work=work, params_hash=params_hash, checkpoint_minutes=minutes,
+    )  # fmt: skip
+    return model
+
+
+def test_each_epoch_is_a_permutation_whatever_the_step_it_starts_at():
+    schedule = Schedule(50, 8, 4, 2)
+    keys = list(micro_batches(schedule, 0, 0))
+    assert len(keys) == schedule.steps * 2 == 24
+    first = np.concatenate([indices for epoch, indices in keys if epoch == 0])
+    assert len(set(first)) == 48  # the last two images of the permutation are left out
+    for step in (1, 5, 6, 11):
+        rest = list(micro_batches(schedule, 0, step))
+        assert len(rest) == len(keys) - 2 * step
+        for (e1, i1), (e2, i2) in zip(rest, keys[2 * step :]):
+            assert e1 == e2
+            np.testing.assert_array_equal(i1, i2)
+
+
+def test_devices_share_a_step():
+    whole = list(micro_batches(Schedule(40, 8, 8, 1), 0, 0))
+    ranks = [list(micro_batches(Schedule(40, 8, 2, 1, devices=2), 0, 0, rank)) for rank in (0, 1)]
+    for step, (_, indices) in enumerate(whole):
+        mine = [i for rank in ranks for _, part in rank[2 * step : 2 * step + 2] for i in part]
+        assert sorted(mine) == sorted(indices)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path):
+    class Mean(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, batch):
+            return {"loss": (self.weight * batch["x"]).square().mean()}
+
+    whole = fit(tmp_path / "a", Schedule(40, 8, 8, 2), Mean()).weight
+    split = fit(tmp_path / "b", Schedule(40, 8, 2, 2), Mean()).weight
+    torch.testing.assert_close(whole, split)
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 16, 29])
+def test_interrupted_run_ends_with_the_same_bits(tmp_path, stop_after):
+    straight = fit(tmp_path / "a").weight
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "b", stop_after=stop_after, minutes=0.0)
+    resumed = fit(tmp_path / "b").weight
+    assert torch.equal(straight, resumed)
+    rows = [[json.loads(line) for line in (tmp_path / name / "metrics.jsonl").open()] for name in "ab"]
+    timeless = [[{k: v for k, v in row.items() if "second" not in k} for row in part] for part in rows]
+    assert timeless[0] == timeless[1] and len(rows[0]) == 15
+
+
+def test_finished_run_is_not_run_again(tmp_path):
+    first = fit(tmp_path).weight
+    model = Toy()
+    assert torch.equal(fit(tmp_path, model=model, stop_after=0).weight, first)
+
+
+def test_state_of_other_params_is_refused(tmp_path):
+    fit(tmp_path)
+    with pytest.raises(UserError, match="other params; delete"):
+        fit(tmp_path, params_hash="b")
+
+
+def test_truncated_checkpoint_is_refused_by_name(tmp_path):
+    fit(tmp_path)
+    path = tmp_path / "state.ckpt"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"state\.ckpt: not a readable checkpoint"):
+        fit(tmp_path)
+
+
+def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(UserError, match=r"not finite .* last good checkpoint is .*state\.ckpt"):
+        fit(tmp_path, minutes=0.0, bad_at=11)
+    state = load_checkpoint(tmp_path / "state.ckpt")
+    assert state["step"] == 5 and torch.isfinite(state["model"]["weight"]).all()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert all(np.isfinite(row["loss"]) for row in rows)
+
+
+def test_data_smaller_than_a_batch_is_refused_before_work():
+    with pytest.raises(UserError, match="batch_size 64 is above the 40 training images"):
+        Schedule(40, 64, 4, 1)
+    with pytest.raises(UserError, match="not a multiple of micro_batch"):
+        Schedule(40, 8, 4, 1, devices=3)
+
+
+def test_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
+    fit(tmp_path, Schedule(40, 8, 4, 1))
+    before = (tmp_path / "state.ckpt").read_bytes()
+
+    def full(state, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"state\.ckpt: the disk is full .*make room"):
+        fit(tmp_path, Schedule(40, 8, 4, 2))
+    assert (tmp_path / "state.ckpt").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "state.ckpt"]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_pretraining_ends_with_the_same_bytes(run, tiny, data, tokenizer, tokens, pretrained, tmp_path, sent):
+    """The whole command, killed once it has saved a checkpoint, then run again."""
+    longer = tiny.pretraining("cae-b-300").model_copy(update={"epochs": 30})
+    common = ["--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens, "--params", longer.model_dump_json()]
+
+    def command(name, minutes):
+        return [sys.executable, "-m", "cae", "pretrain", *map(str, common), "--checkpoint-minutes", str(minutes),
+                "--work", str(tmp_path / name), "--output", str(tmp_path / f"{name}-out")]  # fmt: skip
+
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    killed = subprocess.Popen(command("killed", 0), **quiet)
+    straight = subprocess.Popen(command("straight", 10), **quiet)
+    state = tmp_path / "killed" / "state.ckpt"
+    for _ in range(1200):
+        if state.exists() or killed.poll() is not None:
+            break
+        time.sleep(0.05)
+    time.sleep(0.2)
+    killed.send_signal(sent)
+    _, message = killed.communicate()
+    assert killed.returncode != 0, "ended before it could be killed"
+    if sent == signal.SIGTERM:
+        assert "stopped by SIGTERM" in message
+    assert load_checkpoint(state)["step"] < 120 and not (tmp_path / "killed-out").exists()
+    assert straight.wait() == 0
+    subprocess.run(command("killed", 10), check=True, **{**quiet, "stderr": subprocess.DEVNULL})
+    for name in ("encoder.safetensors",):
+        assert (tmp_path / "killed-out" / name).read_bytes() == (tmp_path / "straight-out" / name).read_bytes()
+    first, second = (load_checkpoint(tmp_path / f"{name}-out" / "last.ckpt") for name in ("killed", "straight"))
+    for name, value in first["model"].items():
+        assert torch.equal(value, second["model"][name]), name

@@ -1,0 +1,96 @@
+"""Analyses: the arrays that the figures draw.
+
+Needs: manifests; for Figure 4 two whole models, for Figure 5 two encoders.
+Makes: results/<scale>/analyze/<figure>.npz.
+Costs: minutes.
+"""
+
+
+rule analyze:
+    input:
+        expand(
+            "results/{scale}/analyze/{figure}.npz", scale=P.scale, figure=plan.analyses
+        ),
+    localrule: True
+
+
+rule masks_and_crops:
+    input:
+        data="data/{scale}/imagenet.json",
+    output:
+        "results/{scale}/analyze/figure3.npz",
+    log:
+        "work/{scale}/logs/masks_and_crops/figure3.log",
+    benchmark:
+        "work/{scale}/benchmarks/masks_and_crops/figure3.tsv"
+    threads: 1
+    resources:
+        **plan.machine("report"),
+    params:
+        json=plan.json("image", "view", "mask", "seed", figure3=P.analyses.figure3),
+        code=code_hash("cae.analysis.masks_and_crops"),
+    shell:
+        "python -m cae masks-and-crops --data {input.data} --params {params.json:q} --output {output} 2>&1 | tee {log}"
+
+
+rule reconstruct:
+    input:
+        data="data/{scale}/imagenet.json",
+        models=expand(
+            "results/{{scale}}/pretrain/{model}/last.ckpt",
+            model=P.analyses.figure4.models,
+        ),
+        configs=expand(
+            "results/{{scale}}/pretrain/{model}/config.json",
+            model=P.analyses.figure4.models,
+        ),
+    output:
+        "results/{scale}/analyze/figure4.npz",
+    log:
+        "work/{scale}/logs/reconstruct/figure4.log",
+    benchmark:
+        "work/{scale}/benchmarks/reconstruct/figure4.tsv"
+    threads: 1
+    resources:
+        mem_mb=P.resources.analyze.mem_mb,
+        runtime=P.resources.analyze.runtime,
+    params:
+        folders=lambda w: expand(
+            "results/{s}/pretrain/{model}", s=w.scale, model=P.analyses.figure4.models
+        ),
+        json=plan.json("seed", figure4=P.analyses.figure4),
+        code=code_hash("cae.analysis.reconstruction"),
+    shell:
+        "python -m cae reconstruct --data {input.data} --models {params.folders} --params {params.json:q}"
+        " --output {output} 2>&1 | tee {log}"
+
+
+rule tsne:
+    input:
+        data="data/{scale}/ade20k.json",
+        models=expand(
+            "results/{{scale}}/pretrain/{model}/encoder.safetensors",
+            model=P.analyses.figure5.models,
+        ),
+        configs=expand(
+            "results/{{scale}}/pretrain/{model}/config.json",
+            model=P.analyses.figure5.models,
+        ),
+    output:
+        "results/{scale}/analyze/figure5.npz",
+    log:
+        "work/{scale}/logs/tsne/figure5.log",
+    benchmark:
+        "work/{scale}/benchmarks/tsne/figure5.tsv"
+    threads: P.resources.analyze.threads
+    resources:
+        **plan.machine("analyze"),
+    params:
+        folders=lambda w: expand(
+            "results/{s}/pretrain/{model}", s=w.scale, model=P.analyses.figure5.models
+        ),
+        json=plan.json("seed", figure5=P.analyses.figure5),
+        code=code_hash("cae.analysis.tsne"),
+    shell:
+        "python -m cae tsne --data {input.data} --models {params.folders} --params {params.json:q}"
+        " --threads {threads} --gpus {resources.gpu} --output {output} 2>&1 | tee {log}"

@@ -1,0 +1,53 @@
+"""Data sets: images on disk to a manifest that stands for them everywhere else.
+
+Needs: nothing where the scale makes its own data; else the data set below its root ($IMAGENET_ROOT, $ADE20K_ROOT).
+Makes: data/<scale>/<dataset>.json.
+Costs: the demo sets a few seconds. ImageNet: every image is decoded once, an hour on 16 cores.
+"""
+
+
+rule data:
+    input:
+        expand("data/{scale}/{dataset}.json", scale=P.scale, dataset=P.datasets),
+    localrule: True
+
+
+rule make_data:
+    output:
+        "data/{scale}/{made}.json",
+    log:
+        "work/{scale}/logs/make_data/{made}.log",
+    benchmark:
+        "work/{scale}/benchmarks/make_data/{made}.tsv"
+    threads: P.resources.index.threads
+    resources:
+        **plan.machine("index"),
+    params:
+        layout=lambda w: P.datasets[w.made].layout,
+        root=lambda w: P.datasets[w.made].root,
+        classes=lambda w: option("classes", P.datasets[w.made].classes),
+        seed=P.seed,
+        code=code_hash("cae.data.demo", "cae.data.datasets"),
+    shell:
+        "python -m cae make --layout {params.layout} --root {params.root:q} {params.classes} --seed {params.seed}"
+        " --threads {threads} --output {output} 2>&1 | tee {log}"
+
+
+rule index_data:
+    output:
+        "data/{scale}/{indexed}.json",
+    log:
+        "work/{scale}/logs/index_data/{indexed}.log",
+    benchmark:
+        "work/{scale}/benchmarks/index_data/{indexed}.tsv"
+    threads: P.resources.index.threads
+    resources:
+        **plan.machine("index"),
+    params:
+        layout=lambda w: P.datasets[w.indexed].layout,
+        root=lambda w: P.datasets[w.indexed].root,
+        classes=lambda w: option("classes", P.datasets[w.indexed].classes),
+        code=code_hash("cae.data.datasets"),
+    shell:
+        "python -m cae index --layout {params.layout} --root {params.root:q} {params.classes}"
+        " --threads {threads} --output {output} 2>&1 | tee {log}"
