@@ -66,7 +66,18 @@ def data(run) -> dict[str, Path]:
     for layout in demo.SIZES:
         manifests[layout] = run.folder / f"{layout}.json"
         classes = ["--classes", 11] if layout == "ade20k" else []
-        run("make", "--layout", layout, "--root", run.folder / layout, "--seed", 0, *classes, "--output", manifests[layout])
+        run(
+            "make",
+            "--layout",
+            layout,
+            "--root",
+            run.folder / layout,
+            "--seed",
+            0,
+            *classes,
+            "--output",
+            manifests[layout],
+        )
     demo.SIZES = sizes
     return manifests
 
@@ -84,7 +95,14 @@ def tokenizer(run, tiny, data) -> Path:
 def tokens(run, tiny, data, tokenizer) -> Path:
     """A token cache made in two shards."""
     folder = run.folder / "tokens" / "dvae"
-    common = ["--data", data["imagenet"], "--tokenizer", tokenizer, "--params", text(seed=0, view=tiny.view, image=tiny.image)]
+    common = [
+        "--data",
+        data["imagenet"],
+        "--tokenizer",
+        tokenizer,
+        "--params",
+        text(seed=0, view=tiny.view, image=tiny.image),
+    ]
     shards = [folder / "shards" / f"{k}.npy" for k in (1, 2)]
     for k, shard in enumerate(shards, 1):
         run("tokenize", *common, "--shard", f"{k}/2", "--work", run.folder / "work" / "tokens", "--output", shard)
@@ -113,11 +131,20 @@ def probed(run, tiny, data, pretrained):
     """A function from a model's name to its metrics: {"linear": …, "attentive": …}."""
 
     def probe(name: str) -> dict:
-        outputs = {protocol: run.folder / "evaluate" / protocol / f"{name}.json" for protocol in ("linear", "attentive")}
+        outputs = {
+            protocol: run.folder / "evaluate" / protocol / f"{name}.json" for protocol in ("linear", "attentive")
+        }
         if not outputs["linear"].exists():
             arguments = [part for protocol, path in outputs.items() for part in (f"--{protocol}", path)]
             job = text(**{**tiny.probes.model_dump(), "seed": 0})
-            common = ["--data", data["imagenet"], "--encoder", pretrained(name), "--work", run.folder / "work" / f"probe-{name}"]
+            common = [
+                "--data",
+                data["imagenet"],
+                "--encoder",
+                pretrained(name),
+                "--work",
+                run.folder / "work" / f"probe-{name}",
+            ]
             run("probe", *common, "--params", job, *arguments)
         return {protocol: json.loads(path.read_text()) for protocol, path in outputs.items()}
 

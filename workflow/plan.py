@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -11,6 +12,9 @@ from cae.errors import UserError
 from cae.params import Analyses, Params, merge, read, validate
 
 DEFAULT = "params/demo.yaml"
+
+# Jobs run the Python that runs Snakemake, its environment activated or not.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 def load_params(files: list[Path], overrides: dict) -> Params:
@@ -42,7 +46,8 @@ class Plan:
 
     def __init__(self, params: Params, tables: dict):
         self.params, self.tables = params, tables
-        self.made = [name for name, data in params.datasets.items() if not data.root.startswith(("$", "/", "~"))]
+        made_below = f"data/{params.scale}/"  # data sets that the project writes itself; others are only read
+        self.made = [name for name, data in params.datasets.items() if data.root.startswith(made_below)]
         self.indexed = [name for name in params.datasets if name not in self.made]
         self.built = [name for name, tokenizer in params.tokenizers.items() if tokenizer.source == "built"]
         self.released = [name for name in params.tokenizers if name not in self.built]
@@ -77,11 +82,8 @@ class Plan:
     def targets_of(self, model: str, scale: str) -> list[str]:
         """Files to wait for. The token cache's manifest stands for its tokens: 0.8 TB is too much to hash."""
         name = self.tokenizer_of(model)
-        return (
-            [f"results/{scale}/tokenizers/{name}/tokenizer.json", f"results/{scale}/tokens/{name}/manifest.json"]
-            if name
-            else []
-        )
+        files = [f"tokenizers/{name}/tokenizer.json", f"tokens/{name}/manifest.json"] if name else []
+        return [f"results/{scale}/{file}" for file in files]
 
     def target_options(self, model: str, scale: str) -> str:
         name = self.tokenizer_of(model)

@@ -19,6 +19,7 @@ from skimage.measure import find_contours
 
 CANVAS = 56  # pixels a side, of every scene
 MAIN, OTHER = (30, 42), (14, 20)  # range of the side of the main digit, of the others, in pixels
+BEHIND = (16, 64)  # range of the side of a photograph's crop, in its own pixels: smooth, so that digits stand out
 SIZES = {"imagenet": (6000, 2000), "ade20k": (200, 200), "coco": (40, 20)}  # scenes to train on and to validate on
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg")
 JPEG = {"quality": 92, "subsampling": 0}
@@ -71,11 +72,9 @@ def make_scene(source: Source, rng: np.random.Generator) -> tuple[np.ndarray, li
 
 def _background(source: Source, rng) -> np.ndarray:
     photo = source.photos[rng.integers(len(source.photos))]
-    side = int(rng.integers(64, min(photo.size) + 1))
-    left, top = (int(rng.integers(0, s - side + 1)) for s in photo.size)
-    crop = photo.resize(
-        (CANVAS, CANVAS), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side), reducing_gap=2
-    )
+    side = int(rng.integers(*BEHIND, endpoint=True))
+    left, top = (int(rng.integers(0, length - side + 1)) for length in photo.size)
+    crop = photo.resize((CANVAS, CANVAS), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
     return np.asarray(crop, np.float64)
 
 

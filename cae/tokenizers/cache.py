@@ -5,6 +5,7 @@ pure functions of (seed, image, view), so cached tokens are those that a run wou
 epochs is the paper exactly: 392 bytes a view at 14 x 14 tokens, 0.5 GB for ImageNet.
 """
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cae.files import atomic, read_json, write_json
 from cae.params import View
 
 DTYPE = np.uint16
+SAMPLE = 1000  # images whose tokens the manifest holds a hash of: the manifest stands for a file too large to hash
 
 
 def identity(fingerprint: str, tokenizer: dict, seed: int, view: View) -> dict:
@@ -49,7 +51,8 @@ def merge(shards: list[Path], output: Path, shape: tuple[int, ...], belongs_to: 
                 f"{shards[0].parent}: the shards hold {start} images, the data set has {shape[0]}; make them again"
             )
         tokens.flush()
-    write_json(output / "manifest.json", {"shape": list(shape), **belongs_to})
+        sample = hashlib.sha256(tokens[:: -(-shape[0] // SAMPLE)].tobytes()).hexdigest()
+    write_json(output / "manifest.json", {"shape": list(shape), "sample": sample, **belongs_to})
 
 
 def open_cache(folder: Path, shape: tuple[int, ...], belongs_to: dict) -> np.ndarray:

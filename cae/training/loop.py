@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
 from tqdm import tqdm
 
@@ -60,7 +61,10 @@ def start(threads: int, gpus: int) -> Fabric:
         tqdm.write("no GPU here: running on the CPU")
         gpus = 0
     fabric = Fabric(
-        accelerator="cuda" if gpus else "cpu", devices=gpus or 1, precision="bf16-mixed" if gpus else "32-true"
+        accelerator="cuda" if gpus else "cpu",
+        devices=gpus or 1,
+        precision="bf16-mixed" if gpus else "32-true",
+        plugins=LightningEnvironment(),  # starts a process a GPU; inside a Slurm job it would expect them to be there
     )
     fabric.launch()
     return fabric
@@ -158,7 +162,6 @@ class Run:
                 raise UserError(
                     f"{self.path}: state of a run with other params; delete {self.path.parent} to start afresh"
                 )
-            # The module inside: Fabric's wrapper would look for its own prefix.
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]

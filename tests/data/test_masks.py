@@ -44,7 +44,9 @@ def test_every_edge_can_be_masked(many):
     assert many[:, 0].any() and many[:, -1].any() and many[:, :, 0].any() and many[:, :, -1].any()
 
 
-@pytest.mark.parametrize("grid,count,min_block", [(14, 75, 16), (8, 32, 5), (6, 18, 3), (14, 1, 16), (14, 195, 16), (4, 15, 1)])
+@pytest.mark.parametrize(
+    "grid,count,min_block", [(14, 75, 16), (8, 32, 5), (6, 18, 3), (14, 1, 16), (14, 195, 16), (4, 15, 1)]
+)
 def test_other_grids_and_counts_are_exact(grid, count, min_block):
     masks = block_masks(np.arange(50), seed=1, epoch=2, grid=grid, count=count, min_block=min_block, min_aspect=0.3)
     assert masks.shape == (50, grid, grid) and (masks.sum((1, 2)) == count).all()

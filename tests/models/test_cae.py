@@ -84,7 +84,8 @@ def test_encoder_sees_only_the_patches_it_is_given(tiny):
     two.scatter_(1, one["masked"][..., None].expand(-1, -1, patches.shape[-1]), 9.0)  # spoil the masked patches
     ids = one["visible"][..., None].expand(-1, -1, patches.shape[-1])
     torch.testing.assert_close(
-        encode(model.encoder, patches.gather(1, ids), one["visible"]), encode(model.encoder, two.gather(1, ids), one["visible"])
+        encode(model.encoder, patches.gather(1, ids), one["visible"]),
+        encode(model.encoder, two.gather(1, ids), one["visible"]),
     )
 
 
@@ -102,12 +103,16 @@ def test_alignment_targets_carry_no_gradient(tiny):
         return torch.autograd.grad(loss, model.encoder.patch_embed.proj.weight)[0]
 
     predicted = model.regress(
-        encode(model.encoder, part("visible"), data["visible"]), model.positions[data["visible"]], model.positions[data["masked"]]
+        encode(model.encoder, part("visible"), data["visible"]),
+        model.positions[data["visible"]],
+        model.positions[data["masked"]],
     )
     target = encode(model.encoder, part("masked"), data["masked"])
     without_stop = gradient((predicted - target).square().mean())
     predicted = model.regress(
-        encode(model.encoder, part("visible"), data["visible"]), model.positions[data["visible"]], model.positions[data["masked"]]
+        encode(model.encoder, part("visible"), data["visible"]),
+        model.positions[data["visible"]],
+        model.positions[data["masked"]],
     )
     expected = gradient((predicted - target.detach()).square().mean())
     torch.testing.assert_close(gradient(model(data)["alignment"]), expected)

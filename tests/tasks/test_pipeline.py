@@ -38,7 +38,9 @@ def test_tokenizer_reports_its_codebook(tokenizer):
 def test_pretrained_encoder_loads_with_timm_alone(pretrained, data):
     folder = pretrained("cae-b-300")
     config = json.loads((folder / "config.json").read_text())
-    vit = timm.create_model(config["architecture"], checkpoint_path=folder / "encoder.safetensors", **config["arguments"])
+    vit = timm.create_model(
+        config["architecture"], checkpoint_path=folder / "encoder.safetensors", **config["arguments"]
+    )
     ours, _ = load_encoder(folder)
     images = torch.randn(2, 3, 48, 48)
     torch.testing.assert_close(vit.eval().forward_features(images), ours.forward_features(images))
@@ -90,7 +92,9 @@ def test_analyses_leave_their_arrays(run, tiny, data, pretrained):
 
     models = [pretrained("cae-b-300-pixels"), pretrained("cae-b-300-pixels-no-align")]
     job = text(figure4=tiny.analyses.figure4, seed=0)
-    run("reconstruct", "--data", data["imagenet"], "--models", *models, "--params", job, "--output", out / "figure4.npz")
+    run(
+        "reconstruct", "--data", data["imagenet"], "--models", *models, "--params", job, "--output", out / "figure4.npz"
+    )
     figure4 = np.load(out / "figure4.npz")
     assert figure4["with_alignment"].shape == figure4["images"].shape and figure4["mse"].shape == (2, 4)
     pixels = torch.from_numpy(figure4["images"])

@@ -163,13 +163,24 @@ def test_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
 def test_killed_pretraining_ends_with_the_same_bytes(run, tiny, data, tokenizer, tokens, pretrained, tmp_path, sent):
     """The whole command, killed once it has saved a checkpoint, then run again."""
     longer = tiny.pretraining("cae-b-300").model_copy(update={"epochs": 30})
-    common = ["--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens, "--params", longer.model_dump_json()]
+    common = [
+        "--data",
+        data["imagenet"],
+        "--tokenizer",
+        tokenizer,
+        "--tokens",
+        tokens,
+        "--params",
+        longer.model_dump_json(),
+    ]
 
     def command(name, minutes):
         return [sys.executable, "-m", "cae", "pretrain", *map(str, common), "--checkpoint-minutes", str(minutes),
                 "--work", str(tmp_path / name), "--output", str(tmp_path / f"{name}-out")]  # fmt: skip
 
-    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    quiet = dict(
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     killed = subprocess.Popen(command("killed", 0), **quiet)
     straight = subprocess.Popen(command("straight", 10), **quiet)
     state = tmp_path / "killed" / "state.ckpt"

@@ -93,7 +93,6 @@ rule tokenize:
         " --work work/{wildcards.scale}/tokens/{wildcards.tokenizer} --output {output} 2>&1 | tee {log}"
 
 
-# The shards are gone afterwards, and with them what says how they were made: `params` say it here once more.
 rule merge_tokens:
     input:
         data="data/{scale}/imagenet.json",

@@ -1,0 +1,28 @@
+# make report   the demo scale, from nothing to reports/demo/index.html
+# make test     all tests
+# make lint     style of Python and Snakemake files
+# The environment, .venv, is made on the way: exactly requirements.lock, then this project.
+
+run = PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+.PHONY: report test lint
+
+report: .venv/ready
+	$(run) snakemake --cores all
+	@echo "reports/demo/index.html"
+
+test: .venv/ready
+	$(run) pytest -n 2 --dist loadgroup
+
+lint: .venv/ready
+	$(run) ruff check .
+	$(run) ruff format --check .
+	$(run) snakefmt --check Snakefile workflow
+	$(run) snakemake --lint
+
+.venv/ready: requirements.lock pyproject.toml
+	@python3 -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "python3 is %d.%d; Python 3.11 or later is needed" % v[:2])'
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --disable-pip-version-check --requirement requirements.lock
+	.venv/bin/python -m pip install --disable-pip-version-check --no-deps --editable .
+	@touch $@

@@ -1,0 +1,171 @@
+"""Reading data sets: what works, and what is refused with one clear message."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cae.data.datasets import Images, annotation_of, index, read_labels, read_rgb
+from cae.errors import UserError
+
+
+def save(path, mode="RGB", size=(8, 6), colour=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour if colour is not None else 0).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            for i in range(2):
+                save(tmp_path / "in" / split / name / f"{i}.JPEG", format="JPEG")
+    return tmp_path / "in"
+
+
+def make(root, layout="imagenet", **options):
+    output = root.parent / "manifest.json"
+    index(layout, str(root), output, threads=2, **options)
+    return output
+
+
+def test_manifest_lists_images_and_labels(imagenet):
+    manifest = make(imagenet)
+    train = Images(manifest, 0)
+    assert len(train) == 4 and train.classes == ["cat", "dog"] and train.labels.tolist() == [0, 0, 1, 1]
+    assert train.paths[2] == "train/dog/0.JPEG" and train[2].size == (8, 6)
+
+
+def test_fingerprint_follows_content_not_place(imagenet, tmp_path):
+    first = json.loads(make(imagenet).read_text())
+    imagenet.rename(tmp_path / "moved")
+    moved = json.loads(make(tmp_path / "moved").read_text())
+    assert first["fingerprint"] == moved["fingerprint"]
+    save(tmp_path / "moved" / "train" / "cat" / "2.JPEG", format="JPEG")
+    assert json.loads(make(tmp_path / "moved").read_text())["fingerprint"] != first["fingerprint"]
+
+
+def test_root_may_be_an_environment_variable(imagenet, monkeypatch):
+    monkeypatch.setenv("SOME_ROOT", str(imagenet))
+    output = imagenet.parent / "m.json"
+    index("imagenet", "$SOME_ROOT", output)
+    assert json.loads(output.read_text())["root"] == "$SOME_ROOT"
+    assert Images(output, 1)[0].size == (8, 6)
+    monkeypatch.delenv("SOME_ROOT")
+    with pytest.raises(UserError, match=r"\$SOME_ROOT: the environment variable is not set.*--config some="):
+        Images(output, 1)
+
+
+def test_missing_root_is_named(tmp_path):
+    with pytest.raises(UserError, match="no such folder: .*nowhere"):
+        make(tmp_path / "nowhere")
+
+
+def test_wrong_layout_is_named(tmp_path):
+    (tmp_path / "x").mkdir()
+    with pytest.raises(UserError, match="x/train: no such folder; is this the root"):
+        make(tmp_path / "x")
+
+
+def test_empty_class_is_named(imagenet):
+    for path in (imagenet / "val" / "dog").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="val/dog: class without images"):
+        make(imagenet)
+
+
+def test_class_missing_from_one_split_is_named(imagenet):
+    save(imagenet / "train" / "fox" / "0.JPEG", format="JPEG")
+    with pytest.raises(UserError, match="classes differ from .*: fox"):
+        make(imagenet)
+
+
+def test_every_unreadable_image_is_named_before_work(imagenet):
+    (imagenet / "train" / "cat" / "0.JPEG").write_text("not an image")
+    path = imagenet / "val" / "dog" / "1.JPEG"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-800])
+    with pytest.raises(UserError) as error:
+        make(imagenet)
+    message = str(error.value)
+    assert message.startswith("2 of 8 images cannot be used")
+    assert "train/cat/0.JPEG: not a readable image" in message and "val/dog/1.JPEG: not a readable image" in message
+    assert not (imagenet.parent / "manifest.json").exists()
+
+
+def test_image_that_vanished_is_named(imagenet):
+    images = Images(make(imagenet), 0)
+    os.remove(imagenet / images.paths[0])
+    with pytest.raises(UserError, match="train/cat/0.JPEG: image is missing"):
+        images[0]
+
+
+def test_damaged_manifest_is_named(tmp_path):
+    (tmp_path / "m.json").write_text('{"root": ')
+    with pytest.raises(UserError, match="m.json: not valid JSON"):
+        Images(tmp_path / "m.json", 0)
+    with pytest.raises(UserError, match="none.json: no such file; make it with `snakemake"):
+        Images(tmp_path / "none.json", 0)
+
+
+@pytest.mark.parametrize(
+    "mode,colour,suffix,expected",
+    [
+        ("L", 77, "jpg", (77, 77, 77)),
+        ("CMYK", (0, 0, 0, 0), "jpg", (255, 255, 255)),
+        ("RGBA", (10, 20, 30, 255), "png", (10, 20, 30)),
+        ("RGBA", (10, 20, 30, 0), "png", (255, 255, 255)),
+        ("LA", (50, 255), "png", (50, 50, 50)),
+        ("P", 0, "png", (0, 0, 0)),
+        ("1", 1, "png", (255, 255, 255)),
+        ("I;16", 256 * 255, "png", None),
+    ],
+)
+def test_images_that_pil_can_convert_just_work(tmp_path, mode, colour, suffix, expected):
+    image = read_rgb(save(tmp_path / f"x.{suffix}", mode, colour=colour))
+    assert image.mode == "RGB" and image.size == (8, 6)
+    if expected:
+        assert np.abs(np.array(image.getpixel((0, 0))) - expected).max() <= 2
+
+
+@pytest.fixture
+def ade20k(tmp_path):
+    for split in ("training", "validation"):
+        save(tmp_path / "ade" / "images" / split / "a.jpg")
+        save(tmp_path / "ade" / "annotations" / split / "a.png", "L", colour=3)
+    return tmp_path / "ade"
+
+
+def test_label_maps_belong_to_their_images(ade20k):
+    images = Images(make(ade20k, "ade20k", classes=11), 1)
+    labels = read_labels(annotation_of(images.root / images.paths[0]))
+    assert labels.shape == (6, 8) and (labels == 3).all() and len(images.classes) == 11
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        (lambda path: save(path, "L", size=(4, 4)), "a.png: 4x4 pixels, its image has 8x6"),
+        (lambda path: save(path, "L", colour=12), "a.png: holds class 12, above the 11"),
+        (lambda path: save(path, "RGB"), "a.png: not a readable label map .expected one 8-bit channel"),
+        (lambda path: path.unlink(), "a.png: label map is missing"),
+    ],
+)
+def test_bad_label_map_is_named(ade20k, change, message):
+    change(ade20k / "annotations" / "validation" / "a.png")
+    with pytest.raises(UserError, match=message):
+        make(ade20k, "ade20k", classes=11)
+
+
+def test_coco_image_that_is_missing_is_named(data, tmp_path, run):
+    root = tmp_path / "coco"
+    os.symlink(run.folder / "coco" / "val2017", tmp_path / "val")
+    root.mkdir()
+    for name in ("annotations", "train2017"):
+        os.symlink(run.folder / "coco" / name, root / name)
+    (root / "val2017").mkdir()
+    with pytest.raises(UserError, match="val2017: 2 images of the annotations are missing, first 000000000000.jpg"):
+        make(root, "coco")

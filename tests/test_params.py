@@ -1,0 +1,131 @@
+"""Params: the paper's numbers are there, scales are differences, and mistakes are named."""
+
+import pytest
+import yaml
+
+from cae.errors import UserError
+from cae.params import load, merge, read
+from tests.conftest import ROOT
+
+PARAMS = ROOT / "params"
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return load(PARAMS / "paper.yaml")
+
+
+@pytest.mark.parametrize(
+    "model,width,depth,epochs,warmup",
+    [
+        ("cae-s-300", 384, 12, 300, 10),
+        ("cae-b-300", 768, 12, 300, 10),
+        ("cae-b-800", 768, 12, 800, 20),
+        ("cae-b-1600", 768, 12, 1600, 40),
+        ("cae-l-1600", 1024, 24, 1600, 40),
+    ],
+)
+def test_appendix_a_pretraining(paper, model, width, depth, epochs, warmup):
+    p = paper.pretraining(model)
+    assert (p.width, p.depth, p.epochs, p.warmup_epochs) == (width, depth, epochs, warmup)
+    assert (p.batch_size, p.lr, p.weight_decay, p.drop_path) == (2048, 1.5e-3, 0.05, 0.1)
+    assert (p.alignment_weight, p.regressor_depth, p.decoder_depth, p.target) == (2.0, 4, 4, "tokens")
+    assert (p.image.size, p.image.grid, p.mask.count) == (224, 14, 98)
+    assert paper.tokenizers[p.tokenizer].input_size == 112 and paper.tokenizers[p.tokenizer].vocabulary == 8192
+
+
+def test_appendix_a_probing(paper):
+    p = paper.probes
+    assert (p.epochs, p.warmup_epochs) == (90, 10)
+    assert (p.linear.batch_size, p.linear.lr) == (16384, 6.4)
+    assert (p.attentive.batch_size, p.attentive.lr) == (8192, 0.4)
+
+
+def test_ablations_of_table_2_differ_in_what_they_ablate_alone(paper):
+    base = paper.pretraining("cae-b-300").model_dump()
+    for name, change in {
+        "cae-b-300-no-align": {"alignment_weight": 0.0},
+        "cae-b-300-no-align-no-decoder": {"alignment_weight": 0.0, "decoder_depth": 0},
+        "cae-b-300-pixels": {"target": "pixels"},
+        "cae-b-300-pixels-no-align": {"target": "pixels", "alignment_weight": 0.0},
+    }.items():
+        assert paper.pretraining(name).model_dump() == {**base, **change}
+
+
+@pytest.mark.parametrize("scale", ["demo", "small"])
+def test_scales_are_differences_to_the_paper(scale):
+    raw = yaml.safe_load((PARAMS / f"{scale}.yaml").read_text())
+    assert raw["base"] == "paper.yaml"
+    paper = read(PARAMS / "paper.yaml")
+
+    def repeated(part, base, path=""):
+        for key, value in part.items():
+            if isinstance(value, dict) and isinstance(base.get(key), dict):
+                yield from repeated(value, base[key], f"{path}{key}.")
+            elif key in base and base[key] == value:
+                yield path + key
+
+    allowed = {"resources", "probes"}  # a machine's needs are written out whole
+    said_twice = [key for key in repeated(raw, paper) if key.split(".")[0] not in allowed]
+    assert said_twice == []
+    assert load(PARAMS / f"{scale}.yaml").models.keys() == load(PARAMS / "paper.yaml").models.keys()
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        ({"sede": 1}, "paper.yaml: unknown key 'sede'; did you mean 'seed'?"),
+        (
+            {"recipes": {"cae": {"aligment_weight": 2.0}}},
+            "recipes.cae: unknown key 'aligment_weight'; did you mean 'alignment_weight'?",
+        ),
+        ({"recipes": {"cae": {"lr": "1e-3"}}}, "recipes.cae.lr: Input should be a valid number (found '1e-3')"),
+        ({"models": {"cae-b-300": {"epoch": 3}}}, "models.cae-b-300: unknown key 'epoch'; did you mean 'epochs'?"),
+        (
+            {"models": {"cae-b-300": {"size": "bass"}}},
+            "models.cae-b-300: size: unknown key 'bass'; did you mean 'base'?",
+        ),
+        (
+            {"models": {"cae-b-300": {"epochs": "many"}}},
+            "models.cae-b-300: epochs: Input should be a valid integer (found 'many')",
+        ),
+        (
+            {"models": {"cae-b-300": {"tokenizer": "dale"}}},
+            "models.cae-b-300: tokenizer: unknown key 'dale'; did you mean 'dalle'?",
+        ),
+        ({"models": {"cae-b-300": {"micro_batch": 100}}}, "batch_size 2048 is not a multiple of micro_batch 100"),
+        (
+            {"analyses": {"figure5": {"models": ["cae-b-160", "random-b"]}}},
+            "unknown key 'cae-b-160'; did you mean 'cae-b-1600'?",
+        ),
+        ({"mask": {"count": 196}}, "mask.count leaves no patch visible"),
+        ({"image": {"size": 225}}, "size is not a multiple of patch"),
+        (
+            {"image": {"size": 240}, "mask": {"count": 98}},
+            "tokenizers.dalle.input_size is not a multiple of the 15 patches",
+        ),
+        ({"seed": True}, "seed: Input should be a valid integer"),
+        ({"datasets": {"imagenet": {"layout": "cifar"}}}, "datasets.imagenet.layout"),
+        ({"view": {"scale": [0.1]}}, "view.scale"),
+        ({"seed": None}, "seed: Field required"),
+    ],
+)
+def test_mistakes_are_named_with_file_and_key(change, message):
+    with pytest.raises(UserError) as error:
+        load(PARAMS / "paper.yaml", change)
+    assert message in str(error.value) and "paper.yaml" in str(error.value)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(UserError, match="none.yaml: no such params file"):
+        load(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1,")
+    with pytest.raises(UserError, match="bad.yaml: not valid YAML"):
+        load(tmp_path / "bad.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(UserError, match="list.yaml: expected a mapping"):
+        load(tmp_path / "list.yaml")
+
+
+def test_merge_lays_one_mapping_over_another():
+    assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 9}, "e": 4, "d": None}) == {"a": {"b": 9, "c": 2}, "e": 4}

@@ -1,0 +1,91 @@
+"""Copies of the repository in which Snakemake and DVC may run for real, with a stand-in for the work itself."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = (
+    "Snakefile", "workflow", "cae", "params", "profiles", "slurm", "dvc.yaml", ".dvc/config", ".dvc/.gitignore",
+    ".dvcignore", ".gitignore",
+)  # fmt: skip
+sys.path.insert(0, str(ROOT))
+
+# Writes what a command would write, with what it was told as the content.
+STAND_IN = """
+import sys
+from pathlib import Path
+
+command, options = sys.argv[1], dict(zip(sys.argv, sys.argv[1:]))
+folders = {
+    "train-tokenizer": ["model.safetensors", "tokenizer.json", "metrics.jsonl", "report.npz"],
+    "import-tokenizer": ["model.safetensors", "tokenizer.json"],
+    "merge-tokens": ["tokens.npy", "manifest.json"],
+    "pretrain": ["encoder.safetensors", "config.json", "last.ckpt", "metrics.jsonl"],
+}
+for path in (Path(options[option]) for option in ("--output", "--linear", "--attentive") if option in options):
+    beside = {".csv": [".md", ".tex"], ".png": [".pdf"]}.get(path.suffix, [])
+    files = [path / name for name in folders.get(command, [])] or [path, *map(path.with_suffix, beside)]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Weights are above the size to which Snakemake compares content if not told otherwise.
+        file.write_text(" ".join(sys.argv[1:]) + (file.suffix == ".safetensors") * 2_000_000 * " ")
+"""
+
+
+class Tree:
+    """A copy of the repository."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """What a command prints, on both streams; its exit status must be `status`."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        environment = {**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
+        for name in ("IMAGENET_ROOT", "ADE20K_ROOT", "DALLE_ENCODER", "SNAKEMAKE_PROFILE"):
+            environment.pop(name, None)
+        done = subprocess.run(
+            command, cwd=self.path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert done.returncode == status, done.stdout
+        return done.stdout
+
+    def dry_run(self, *arguments: str) -> dict[str, str]:
+        """Planned jobs, as "rule wildcard …" without the scale: all that is printed about each."""
+        text = self.run("snakemake", "--dry-run", *arguments)
+        assert "\nrule " in text or "\nlocalrule " in text or "Nothing to be done" in text, text
+        jobs = {}
+        for part in re.split(r"\n(?=(?:local)?rule \w+:\n)", text)[1:]:
+            rule = re.match(r"(?:local)?rule (\w+)", part)[1]
+            wildcards = re.search(r"\n    wildcards: (.*)", part)
+            values = re.findall(r"(?!scale=)\b\w+=([^,\n]+)", wildcards[1]) if wildcards else []
+            jobs[" ".join([rule, *values])] = part
+        return jobs
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        text = (self.path / file).read_text()
+        assert old in text, f"{file}: {old}"
+        (self.path / file).write_text(text.replace(old, new, 1))
+
+
+def copy(target: Path) -> Tree:
+    for part in PARTS:
+        (target / part).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / part, target / part)
+    (target / "cae/__main__.py").write_text(STAND_IN)
+    return Tree(target)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Tree:
+    """A fresh copy, nothing made yet."""
+    return copy(tmp_path_factory.mktemp("tree"))

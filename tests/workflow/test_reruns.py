@@ -1,0 +1,113 @@
+"""Reruns follow content. One finished tree, made by `dvc repro`, on which the tests plan reruns and undo their edits."""
+
+import os
+import random
+import re
+import shutil
+
+import pytest
+import yaml
+
+from cae.params import load
+from workflow.plan import Plan
+
+pytestmark = pytest.mark.xdist_group("finished tree")
+
+
+@pytest.fixture(scope="module")
+def finished(tree):
+    tree.run("git", "init", "--quiet")
+    tree.run("git", "add", ".")
+    tree.run("dvc", "repro")
+    tree.run("git", "add", ".")
+    tree.run("git", "-c", "user.name=x", "-c", "user.email=x@x", "commit", "--quiet", "--message", "x")
+    return tree
+
+
+@pytest.fixture
+def undo(finished):
+    yield
+    finished.run("git", "checkout", "--quiet", ".")
+
+
+@pytest.fixture(scope="module")
+def plan(tree) -> Plan:
+    return Plan(load(tree.path / "params/demo.yaml"), yaml.safe_load((tree.path / "params/tables.yaml").read_text()))
+
+
+def test_a_second_run_does_nothing(finished):
+    assert finished.dry_run() == {}
+    text = finished.run("dvc", "repro")
+    assert "Running stage" not in text and text.count("didn't change, skipping") == 5
+    assert finished.run("git", "status", "--short") == ""
+
+
+def test_dates_comments_and_docstrings_rerun_nothing(finished, undo):
+    files = [
+        path
+        for top in ("cae", "workflow", "params", "data", "results", "reports")
+        for path in (finished.path / top).rglob("*")
+    ]
+    random.Random(0).shuffle(files)
+    for i, path in enumerate(files):
+        os.utime(path, (1_900_000_000 + i, 1_900_000_000 + i))
+    for path in (finished.path / "cae").rglob("*.py"):
+        path.write_text("# A comment.\n" + path.read_text().replace('"""', '"""Another docstring. ', 1))
+    finished.edit("params/demo.yaml", "scale: demo", "scale:   demo # a comment")
+    assert finished.dry_run() == {}
+
+
+def test_a_models_params_rerun_it_and_what_hangs_on_it(finished, undo):
+    finished.edit("params/demo.yaml", "cae-b-800: {", "cae-b-800: {lr: 1.0e-3, ")
+    assert finished.dry_run().keys() == {
+        "pretrain_model cae-b-800", "probe cae-b-800", "table table1", "training_figure", "page", "all"
+    }  # fmt: skip
+
+
+def test_the_paths_of_data_and_the_machine_rerun_no_training(finished, undo):
+    finished.edit("params/demo.yaml", "pretrain: {threads: 1, mem_mb: 1500", "pretrain: {threads: 2, mem_mb: 1600")
+    assert finished.dry_run().keys() == {"page", "all"}  # the page shows all params
+
+
+def test_code_reruns_what_runs_it(finished, undo, plan):
+    with open(finished.path / "cae/models/cae.py", "a") as file:
+        file.write("\nCHANGED = True\n")
+    jobs = finished.dry_run().keys()
+    assert {f"pretrain_model {model}" for model in plan.models} <= jobs
+    assert not [
+        job for job in jobs if job.startswith(("make_data", "train_tokenizer", "tokenize", "merge_tokens", "masks"))
+    ]
+
+    finished.run("git", "checkout", "--quiet", ".")
+    with open(finished.path / "cae/tokenizers/cache.py", "a") as file:
+        file.write("\nCHANGED = True\n")
+    jobs = finished.dry_run().keys()
+    assert any(job.startswith("tokenize") for job in jobs)  # though the shards are gone
+
+
+def test_a_figure_deleted_is_drawn_again_alone(finished):
+    figure = finished.path / "reports/demo/figures/figure5.png"
+    figure.rename(figure.with_suffix(".away"))
+    jobs = finished.dry_run("figure5").keys()
+    figure.with_suffix(".away").rename(figure)
+    assert jobs == {"figure figure5", "figure5"}
+
+
+def test_a_clone_with_its_data_restored_has_nothing_to_do(finished, tmp_path):
+    finished.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = type(finished)(tmp_path / "clone")
+    shutil.copytree(finished.path / ".dvc/cache", clone.path / ".dvc/cache")  # as `dvc fetch` from a remote would
+    clone.run("dvc", "checkout")
+    assert clone.dry_run() == {}
+    assert "Running stage" not in clone.run("dvc", "repro")
+
+
+def test_every_output_lies_in_one_output_of_dvc(finished):
+    stages = yaml.safe_load((finished.path / "dvc.yaml").read_text())["stages"]
+    outs = [next(iter(out)) for stage in stages.values() for out in stage["outs"]]
+    lines = finished.run("snakemake", "--summary").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("output_file\t"))
+    outputs = [line.split("\t")[0] for line in lines[start + 1 :] if re.match("(data|results|reports)/", line)]
+    assert len(outputs) > 60
+    for output in outputs:
+        assert sum(output.startswith(f"{out}/") for out in outs) == 1, output
