@@ -20,7 +20,7 @@ from skimage.measure import find_contours
 CANVAS = 56  # pixels a side, of every scene
 MAIN, OTHER = (30, 42), (14, 20)  # range of the side of the main digit, of the others, in pixels
 BEHIND = (16, 64)  # range of the side of a photograph's crop, in its own pixels: smooth, so that digits stand out
-SIZES = {"imagenet": (6000, 2000), "ade20k": (200, 200), "coco": (40, 20)}  # scenes to train on and to validate on
+SIZES = {"imagenet": (5000, 1500), "ade20k": (200, 200), "coco": (40, 20)}  # scenes to train on and to validate on
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg")
 JPEG = {"quality": 92, "subsampling": 0}
 
@@ -119,6 +119,11 @@ def _write_ade20k(root, split, scenes):
             labels[mask] = digit + 2
         _save(pixels, root / "images" / folder / f"{i:05d}.jpg", **JPEG)
         _save(labels, root / "annotations" / folder / f"{i:05d}.png")
+
+
+    names = ["background", *(f"digit {i}" for i in range(10))]
+    lines = ["Idx\tName", *(f"{i}\t{name}" for i, name in enumerate(names, 1))]
+    (root / "objectInfo150.txt").write_text("\n".join(lines) + "\n")
 
 
 def _write_coco(root, split, scenes):

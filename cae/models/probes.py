@@ -36,7 +36,8 @@ class AttentiveProbe(nn.Module):
         self.q, self.v, self.proj = (nn.Linear(width, width) for _ in range(3))
         self.k = nn.Linear(width, width, bias=False)
         for layer in (self.q, self.k, self.v, self.proj):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
+            # The public code's 0.02 at ViT-B's width; a narrower encoder would start with vanishing attention.
+            nn.init.trunc_normal_(layer.weight, std=0.02 * (768 / width) ** 0.5)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         self.norm = nn.BatchNorm1d(width, affine=False)

@@ -89,14 +89,14 @@ def train(
 
     `model(batch)` returns loss terms, of which `loss` is minimised; `batches(step)` yields micro-batches from that
     step on. `work/state.ckpt` is saved every `checkpoint_minutes` and on SIGTERM; `work/metrics.jsonl` grows a line
-    at least every hundred steps. Raises UserError if the loss is not finite or the state is another run's.
+    every hundredth of the run, or every hundred steps where that is more often. Raises UserError if the loss is not finite or the state is another run's.
     """
     model, optimizer = fabric.setup(model, optimizer)
     model.train()
     run = Run(work / "state.ckpt", params_hash)
     run.resume(fabric, model, optimizer)
     total = schedule.steps
-    log_every = max(1, min(100, total // 100))
+    rows = min(total, max(100, total // 100))  # of metrics, evenly spread
     stopping = _note_sigterm()
     bar = tqdm(
         desc=title, total=total * schedule.batch_size, initial=run.step * schedule.batch_size, unit=" images",
@@ -122,7 +122,7 @@ def train(
         optimizer.zero_grad()
         run.step += 1
         bar.update(schedule.batch_size)
-        if run.step % log_every == 0 or run.step == total:
+        if run.step * rows // total > (run.step - 1) * rows // total:
             now = time.monotonic()
             row = run.log(fabric, schedule, lr, now - logged)
             logged = now
