@@ -25,6 +25,7 @@ from cae.models.cae import CAE
 from cae.params import load
 from cae.tokenizers.dalle import DALLEEncoder
 from cae.tokenizers.dvae import DiscreteVAE
+from cae.training.cpu import use_onednn
 from cae.training.optim import adamw
 
 PAPER = load(Path(__file__).parents[1] / "params" / "paper.yaml")
@@ -47,6 +48,8 @@ def seconds(functions: list, rounds: int, device: str) -> list[float]:
 def training(name: str, batch: int, rounds: int, device: str) -> None:
     params = PAPER.pretraining(name)
     model, tokenizer = CAE(params, 8192).to(device), DALLEEncoder().to(device).requires_grad_(False)
+    if device == "cpu":
+        use_onednn(model)  # as the training loop does
     optimizer = adamw(model, lr=1e-4, betas=params.betas, weight_decay=params.weight_decay)
     visible, masked = split_ids(block_masks(np.arange(batch), seed=0, epoch=0, grid=14, **params.mask.model_dump()))
     data = {
@@ -95,7 +98,9 @@ def loading(count: int) -> None:
         block_masks(np.arange(256), seed=0, epoch=0, grid=14, **PAPER.mask.model_dump())
 
     whole, decode, mask = seconds([lambda: batches[0, indices], lambda: [images[i] for i in indices], masks], 5, "cpu")
-    print(f"views and masks: {count / whole:.0f} images/s a core; decoding alone {count / decode:.0f}; masks alone {256 / mask:.0f}")
+    print(
+        f"views and masks: {count / whole:.0f} images/s a core; decoding alone {count / decode:.0f}; masks alone {256 / mask:.0f}"
+    )
 
 
 def tokenising(batch: int, rounds: int, device: str) -> None:

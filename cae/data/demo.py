@@ -120,7 +120,6 @@ def _write_ade20k(root, split, scenes):
         _save(pixels, root / "images" / folder / f"{i:05d}.jpg", **JPEG)
         _save(labels, root / "annotations" / folder / f"{i:05d}.png")
 
-
     names = ["background", *(f"digit {i}" for i in range(10))]
     lines = ["Idx\tName", *(f"{i}\t{name}" for i, name in enumerate(names, 1))]
     (root / "objectInfo150.txt").write_text("\n".join(lines) + "\n")

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from cae.errors import UserError
 from cae.files import atomic
+from cae.training.cpu import use_onednn
 
 
 @dataclass
@@ -91,6 +92,8 @@ def train(
     step on. `work/state.ckpt` is saved every `checkpoint_minutes` and on SIGTERM; `work/metrics.jsonl` grows a line
     every hundredth of the run, or every hundred steps where that is more often. Raises UserError if the loss is not finite or the state is another run's.
     """
+    if fabric.device.type == "cpu":
+        use_onednn(model)
     model, optimizer = fabric.setup(model, optimizer)
     model.train()
     run = Run(work / "state.ckpt", params_hash)
