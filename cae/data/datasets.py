@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from cae.errors import UserError
 from cae.files import read_json, text_hash, write_json
+from cae.progress import progress
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 SPLITS = {"imagenet": ("train", "val"), "ade20k": ("training", "validation"), "coco": ("train2017", "val2017")}
@@ -62,7 +62,7 @@ def index(layout: str, root: str, output: Path, threads: int = 1, classes: int |
     check = (lambda path: _check_labelled(folder, path, classes)) if layout == "ade20k" else _check_image
     faults = []
     with ThreadPoolExecutor(threads) as pool:
-        for fault in tqdm(pool.map(check, jobs), f"checking {root}", len(jobs), unit=" images", mininterval=5):
+        for fault in progress(f"checking {root}", len(jobs), iterable=pool.map(check, jobs)):
             faults += [fault] if fault else []
     if faults:
         more = f"\n… and {len(faults) - 10} more" if len(faults) > 10 else ""

@@ -52,9 +52,10 @@ def main(
         provenance = {"model": output.name, "epochs": p.epochs, "images": schedule.steps * p.batch_size,
                       "params_hash": params_hash, "revision": revision(), **belongs}  # fmt: skip
         save_encoder(output, model.encoder, p, provenance)
-        for source, target in (("state.ckpt", "last.ckpt"), ("metrics.jsonl", "metrics.jsonl")):
+        # Moved, not copied: a finished run leaves no state that a run with other params would stumble over.
+        for source, target in (("metrics.jsonl", "metrics.jsonl"), ("state.ckpt", "last.ckpt")):
             with atomic(output / target) as temporary:
-                shutil.copy(work / source, temporary)
+                shutil.move(work / source, temporary)
 
 
 def load_model(folder: Path) -> CAE:

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from timm.optim import Lars
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from cae.data.batches import Pixels, Views, loader
 from cae.data.datasets import Images
@@ -26,6 +25,7 @@ from cae.models.encoders import load_encoder
 from cae.models.probes import AttentiveProbe, LinearProbe
 from cae.models.vit import normalise
 from cae.params import Probe, Probes
+from cae.progress import progress
 from cae.training.loop import load_checkpoint
 from cae.training.optim import warmup_cosine
 
@@ -182,14 +182,7 @@ def main(
     began = last_save = time.monotonic()
     every = max(1, params.epochs // 10)
     used = count // params.micro_batch * params.micro_batch
-    bar = tqdm(
-        desc=f"probe {encoder.name}",
-        total=params.epochs * used,
-        initial=first * used,
-        unit=" images",
-        unit_scale=True,
-        mininterval=1,
-    )
+    bar = progress(f"probe {encoder.name}", params.epochs * used, initial=first * used)
     for epoch in range(first, params.epochs):
         for indices, tokens in train_tokens(epoch, permutation(count, params.seed, ORDER, epoch)[:used]):
             labels = train_labels[torch.from_numpy(indices).to(device)]
@@ -222,3 +215,4 @@ def main(
             "seconds": round(seconds, 1), "images_per_second": round(encoded / seconds, 1), "revision": revision(),
             "curve": [top1 for top1, _ in curves[head.name]],
         })  # fmt: skip
+    state.unlink(missing_ok=True)

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from cae.data.datasets import Images
 from cae.data.views import LANCZOS, crop_boxes, render
 from cae.errors import UserError
 from cae.files import read_json, write_json
 from cae.params import Image, Strict, View
+from cae.progress import progress
 from cae.tokenizers import cache, store
 
 CHUNK = 4096  # views rendered together
@@ -69,9 +69,9 @@ def main(
     shape = (len(mine), params.view.views, params.image.grid, params.image.grid)
     belongs = cache.identity(images.fingerprint, about, params.seed, params.view)
 
-    partial, progress = work / f"{k}-of-{n}.npy", work / f"{k}-of-{n}.json"
+    partial, saved = work / f"{k}-of-{n}.npy", work / f"{k}-of-{n}.json"
     done = 0
-    if progress.exists() and (state := read_json(progress))["belongs"] == belongs:
+    if saved.exists() and partial.exists() and (state := read_json(saved))["belongs"] == belongs:
         done, tokens = state["done"], np.load(partial, mmap_mode="r+")
     else:
         work.mkdir(parents=True, exist_ok=True)
@@ -86,17 +86,17 @@ def main(
         about["params"]["input_size"],
     )
     batches = DataLoader(chunks, batch_size=None, num_workers=threads - 1 if device == "cuda" else 0)
-    with tqdm(desc=f"tokens {shard}", total=len(mine), initial=done, unit=" images", mininterval=5) as bar:
+    with progress(f"tokens {shard}", len(mine), initial=done) as bar:
         for i, (rows, pixels) in enumerate(zip(ranges, batches), 1):
             flat = torch.cat([model.tokens(part.to(device)).cpu() for part in pixels.flatten(0, 1).split(BATCH)])
             tokens[rows.start : rows.stop] = flat.reshape(len(rows), *shape[1:]).numpy().astype(cache.DTYPE)
             bar.update(len(rows))
             if i % SAVE_EVERY == 0 or i == len(ranges):
                 tokens.flush()
-                write_json(progress, {"done": rows.stop, "belongs": belongs})
+                write_json(saved, {"done": rows.stop, "belongs": belongs})
     output.parent.mkdir(parents=True, exist_ok=True)
     del tokens
-    progress.unlink(missing_ok=True)
+    saved.unlink(missing_ok=True)
     try:
         partial.replace(output)
     except OSError as error:

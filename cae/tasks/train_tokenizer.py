@@ -45,8 +45,10 @@ def main(data: Path, params: TokenizerJob, threads: int, gpus: int, work: Path, 
     )  # fmt: skip
     if fabric.is_global_zero:
         _report(tokenizer.eval(), Images(data, 1), params, output / "report.npz")
-        shutil.copy(work / "metrics.jsonl", output / "metrics.jsonl")
         store.save(output, tokenizer, p, params.image.grid)
+        with atomic(output / "metrics.jsonl") as temporary:
+            shutil.move(work / "metrics.jsonl", temporary)
+        (work / "state.ckpt").unlink()
 
 
 @torch.no_grad()

@@ -15,10 +15,10 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
-from tqdm import tqdm
 
 from cae.errors import UserError
 from cae.files import atomic
+from cae.progress import progress
 from cae.training.cpu import use_onednn
 
 
@@ -59,7 +59,7 @@ def start(threads: int, gpus: int) -> Fabric:
     """A Fabric on `gpus` GPUs (bfloat16 autocast), or on the CPU with `threads` threads (float32)."""
     torch.set_num_threads(threads)
     if gpus and not torch.cuda.is_available():
-        tqdm.write("no GPU here: running on the CPU")
+        print("no GPU here: running on the CPU", flush=True)
         gpus = 0
     fabric = Fabric(
         accelerator="cuda" if gpus else "cpu",
@@ -90,7 +90,8 @@ def train(
 
     `model(batch)` returns loss terms, of which `loss` is minimised; `batches(step)` yields micro-batches from that
     step on. `work/state.ckpt` is saved every `checkpoint_minutes` and on SIGTERM; `work/metrics.jsonl` grows a line
-    every hundredth of the run, or every hundred steps where that is more often. Raises UserError if the loss is not finite or the state is another run's.
+    every hundredth of the run, or every hundred steps where that is more often. Raises UserError if the loss is not
+    finite or the state is another run's.
     """
     if fabric.device.type == "cpu":
         use_onednn(model)
@@ -101,10 +102,8 @@ def train(
     total = schedule.steps
     rows = min(total, max(100, total // 100))  # of metrics, evenly spread
     stopping = _note_sigterm()
-    bar = tqdm(
-        desc=title, total=total * schedule.batch_size, initial=run.step * schedule.batch_size, unit=" images",
-        unit_scale=True, mininterval=1, disable=not fabric.is_global_zero, smoothing=0.05,
-    )  # fmt: skip
+    size = schedule.batch_size
+    bar = progress(title, total * size, initial=run.step * size, disable=not fabric.is_global_zero)
     source = iter(batches(run.step))
     saved = logged = time.monotonic()
     while run.step < total:
@@ -124,7 +123,7 @@ def train(
         optimizer.step()
         optimizer.zero_grad()
         run.step += 1
-        bar.update(schedule.batch_size)
+        bar.update(size)
         if run.step * rows // total > (run.step - 1) * rows // total:
             now = time.monotonic()
             row = run.log(fabric, schedule, lr, now - logged)

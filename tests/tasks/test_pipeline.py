@@ -107,3 +107,58 @@ def test_analyses_leave_their_arrays(run, tiny, data, pretrained):
     figure5 = np.load(out / "figure5.npz")
     assert figure5["points_0"].shape == figure5["points_1"].shape == (len(figure5["labels"]), 2)
     assert figure5["labels"].min() >= 1 and np.bincount(figure5["labels"]).max() <= 50
+
+
+def test_finished_run_leaves_no_state_for_one_with_other_params(
+    run, tiny, data, tokenizer, tokens, pretrained, tmp_path
+):
+    pretrained("cae-b-300")
+    work = run.folder / "work" / "cae-b-300"
+    assert not (work / "state.ckpt").exists()
+    other = tiny.pretraining("cae-b-300").model_copy(update={"lr": 1e-4}).model_dump_json()
+    common = ["--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens, "--work", work]
+    run("pretrain", *common, "--params", other, "--output", tmp_path / "cae-b-300")
+    encoders = [folder / "encoder.safetensors" for folder in (tmp_path / "cae-b-300", pretrained("cae-b-300"))]
+    assert encoders[0].read_bytes() != encoders[1].read_bytes()
+
+
+def test_interrupted_probe_goes_on_and_ends_the_same(run, tiny, data, pretrained, probed, tmp_path, monkeypatch):
+    from cae.tasks import probe
+
+    expected = probed("cae-b-300")
+    monkeypatch.setattr(probe, "SAVE_MINUTES", 0)
+    correct, calls = probe.Head.correct, []
+
+    def fail_once(self, *arguments):
+        calls.append(self)
+        if len(calls) == 15:  # in the third epoch
+            raise KeyboardInterrupt
+        return correct(self, *arguments)
+
+    monkeypatch.setattr(probe.Head, "correct", fail_once)
+    outputs = {protocol: tmp_path / f"{protocol}.json" for protocol in expected}
+    command = ["probe", "--data", data["imagenet"], "--encoder", pretrained("cae-b-300"), "--work", tmp_path / "work",
+               "--params", text(**{**tiny.probes.model_dump(), "seed": 0})]  # fmt: skip
+    command += [part for protocol, path in outputs.items() for part in (f"--{protocol}", path)]
+    with pytest.raises(KeyboardInterrupt):
+        run(*command)
+    assert (tmp_path / "work" / "state.ckpt").exists()
+    run(*command)
+    for protocol, path in outputs.items():
+        again = json.loads(path.read_text())
+        assert again["curve"] == expected[protocol]["curve"] and again["top5"] == expected[protocol]["top5"]
+    assert not (tmp_path / "work" / "state.ckpt").exists()
+
+
+def test_keeping_tokens_changes_nothing_but_time(run, tiny, data, pretrained, probed, tmp_path, monkeypatch):
+    from cae.tasks import probe
+
+    expected = probed("cae-b-300")
+    monkeypatch.setattr(probe, "KEEP_BYTES", 0)
+    outputs = [tmp_path / "linear.json", tmp_path / "attentive.json"]
+    job = text(**{**tiny.probes.model_dump(), "seed": 0})
+    common = ["--data", data["imagenet"], "--encoder", pretrained("cae-b-300"), "--work", tmp_path / "work"]
+    run("probe", *common, "--params", job, "--linear", outputs[0], "--attentive", outputs[1])
+    for path, values in zip(outputs, expected.values()):
+        # Kept tokens are float16: a few of the hundred validation images may tip over.
+        assert json.loads(path.read_text())["top1"] == pytest.approx(values["top1"], abs=5)
