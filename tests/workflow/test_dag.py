@@ -74,7 +74,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "arguments", "message"),
     [
-        ("warmup_epochs: 3", "warm_epochs: 3", [], "params/demo.yaml: .*key 'warm_epochs'; did you mean 'warmup_epochs'?"),
+        ("warmup_epochs: 1", "warm_epochs: 1", [], "params/demo.yaml: .*key 'warm_epochs'; did you mean 'warmup_epochs'?"),
         ("scale: demo", "scale: demo", ["--config", "sede=1"], "--config: unknown key 'sede'; did you mean 'seed'?"),
         ("scale: demo", "scale: demo", ["--config", "imagenet=/x"], "imagenet.*data/demo/imagenet"),
         ("base: paper.yaml", "base: papers.yaml", [], "params/papers.yaml: no such params file"),

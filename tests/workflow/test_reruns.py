@@ -58,7 +58,7 @@ def test_dates_comments_and_docstrings_rerun_nothing(finished, undo):
 
 
 def test_a_models_params_rerun_it_and_what_hangs_on_it(finished, undo):
-    finished.edit("params/demo.yaml", "cae-b-800: {", "cae-b-800: {lr: 1.0e-3, ")
+    finished.edit("params/demo.yaml", "cae-b-800: {", "cae-b-800: {lr: 5.0e-4, ")
     assert finished.dry_run().keys() == {
         "pretrain_model cae-b-800", "probe cae-b-800", "table table1", "training_figure", "page", "all"
     }  # fmt: skip

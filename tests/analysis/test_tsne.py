@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from cae.analysis.tsne import patch_labels, purity
+
+
+def test_a_patch_has_the_class_of_more_than_half_its_pixels():
+    labels = np.zeros((8, 8), np.uint8)
+    labels[:4, :4] = 5  # all of a patch
+    labels[:4, 4:6] = 7  # exactly half: no class
+    labels[4:, :4] = 3
+    labels[4, :4] = 9  # a quarter of it
+    np.testing.assert_array_equal(patch_labels(labels, 2), [[5, 0], [3, 0]])
+
+
+def test_unlabelled_majority_gives_no_class():
+    labels = np.full((4, 4), 2, np.uint8)
+    labels[:3] = 0
+    assert patch_labels(labels, 1).item() == 0
+
+
+@pytest.mark.parametrize("height,width,grid", [(240, 320, 8), (7, 5, 3), (14, 14, 14)])
+def test_every_pixel_belongs_to_one_patch(height, width, grid):
+    labels = np.ones((height, width), np.uint8)
+    assert (patch_labels(labels, grid) == 1).all() and patch_labels(labels, grid).shape == (grid, grid)
+
+
+def test_purity_of_separate_and_of_mixed_points():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 2], 100)
+    apart = rng.normal(size=(200, 2)) + 100 * labels[:, None]
+    assert purity(apart, labels) == 1
+    assert purity(rng.normal(size=(200, 2)), labels) == pytest.approx(0.5, abs=0.08)
