@@ -4,6 +4,7 @@ Params travel as one JSON text. `snakemake -n -p` prints the exact command of an
 """
 
 import argparse
+import errno
 import json
 import sys
 from pathlib import Path
@@ -174,3 +175,9 @@ def main(argv: list[str] | None = None) -> None:
         arguments.run(arguments)
     except UserError as error:
         sys.exit(f"cae {arguments.command}: {error}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(
+            f"cae {arguments.command}: {error.filename or 'writing'}: the disk is full; make room and run it again"
+        )

@@ -21,7 +21,7 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # 
 GREY = "0.45"
 WIDTH = 7  # inches
 TERMS = {"loss": "loss", "accuracy": "masked-token accuracy"}  # any other is "<name> loss"
-NOT_A_TERM = {"step", "epoch", "images", "lr", "images_per_second", "seconds"}
+NOT_A_TERM = {"step", "epoch", "images", "lr", "gradient_norm", "images_per_second", "seconds"}
 STYLE = {
     "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 9, "axes.labelsize": 8, "axes.labelcolor": "0.2",
     "xtick.labelsize": 7, "ytick.labelsize": 7, "xtick.color": GREY, "ytick.color": GREY, "axes.edgecolor": "0.7",

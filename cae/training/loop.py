@@ -105,7 +105,8 @@ def train(
     size = schedule.batch_size
     bar = progress(title, total * size, initial=run.step * size, disable=not fabric.is_global_zero)
     source = iter(batches(run.step))
-    saved = logged = time.monotonic()
+    saved = time.monotonic()
+    logged = run.step, saved
     while run.step < total:
         lr = lr_at(run.step)
         for group in optimizer.param_groups:
@@ -119,14 +120,15 @@ def train(
                 fabric.backward(terms["loss"] / schedule.accumulate)
             run.add(terms, 1 / schedule.accumulate)
         if clip:
-            fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
+            norm = fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
+            run.add({"gradient_norm": norm}, 1)
         optimizer.step()
         optimizer.zero_grad()
         run.step += 1
         bar.update(size)
         if run.step * rows // total > (run.step - 1) * rows // total:
-            now = time.monotonic()
-            row = run.log(fabric, schedule, lr, now - logged)
+            now = run.step, time.monotonic()
+            row = run.log(fabric, schedule, lr, steps=now[0] - logged[0], seconds=now[1] - logged[1])
             logged = now
             bar.set_postfix({k: f"{row[k]:.3f}" for k in ("loss", "accuracy") if k in row}, refresh=False)
         minutes = (time.monotonic() - saved) / 60
@@ -148,8 +150,7 @@ class Run:
     step: int = 0
 
     def __post_init__(self):
-        self.sums: dict[str, torch.Tensor] = {}  # of loss terms since the last logged step
-        self.summed = 0.0
+        self.sums: dict[str, torch.Tensor] = {}  # of loss terms since the last row
         self.seconds = 0.0
         self.rows: list[dict] = []
 
@@ -167,30 +168,33 @@ class Run:
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
-            self.sums, self.summed = {k: fabric.to_device(v) for k, v in state["sums"].items()}, state["summed"]
+            self.sums = fabric.to_device(state["sums"])
         if fabric.is_global_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.metrics.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
 
     def save(self, fabric, model, optimizer) -> None:
-        self._check_finite()
+        """By the first process alone and without a barrier: clocks decide when, and those of processes differ."""
+        if not fabric.is_global_zero:
+            return
+        self._check_finite(self.sums)
         state = {"params_hash": self.params_hash, "step": self.step, "seconds": self.seconds, "rows": self.rows,
-                 "sums": self.sums, "summed": self.summed,
-                 "model": model.state_dict(), "optimizer": optimizer.state_dict()}  # fmt: skip
-        if fabric.is_global_zero:
-            with atomic(self.path) as temporary:
-                torch.save(state, temporary)
-        fabric.barrier()
+                 "sums": self.sums, "model": model.state_dict(), "optimizer": optimizer.state_dict()}  # fmt: skip
+        with atomic(self.path) as temporary:
+            torch.save(state, temporary)
 
     def add(self, terms: dict, weight: float) -> None:
         for name, value in terms.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach() * weight
-        self.summed += weight
 
-    def log(self, fabric, schedule: Schedule, lr: float, seconds: float) -> dict:
-        self._check_finite()
-        steps = round(self.summed)
-        means = {name: float(fabric.all_reduce(value / steps, reduce_op="mean")) for name, value in self.sums.items()}
+    def log(self, fabric, schedule: Schedule, lr: float, steps: int, seconds: float) -> dict:
+        """A row of means since the last row; `steps` were done by this process, in `seconds`."""
+        since = self.rows[-1]["step"] if self.rows else 0
+        means = {
+            name: fabric.all_reduce(value, reduce_op="mean") / (self.step - since) for name, value in self.sums.items()
+        }
+        self._check_finite(means)
+        means = {name: float(value) for name, value in means.items()}
         self.seconds += seconds
         row = {"step": self.step, "epoch": round(self.step / schedule.steps_per_epoch, 3),
                "images": self.step * schedule.batch_size, "lr": lr, **means, "seconds": round(self.seconds, 1),
@@ -199,14 +203,14 @@ class Run:
         if fabric.is_global_zero:
             with open(self.metrics, "a") as file:
                 file.write(json.dumps(row) + "\n")
-        self.sums, self.summed = {}, 0.0
+        self.sums = {}
         return row
 
-    def _check_finite(self) -> None:
-        if "loss" in self.sums and not torch.isfinite(self.sums["loss"]):
+    def _check_finite(self, terms: dict) -> None:
+        if not all(torch.isfinite(value) for value in terms.values()):
             good = f"the last good checkpoint is {self.path}" if self.path.exists() else "there is no checkpoint yet"
             raise UserError(
-                f"the loss is not finite by step {self.step}; {good}. Lower the learning rate or check the data"
+                f"the loss or its gradient is not finite by step {self.step}; {good}. Lower the learning rate or check the data"
             )
 
 

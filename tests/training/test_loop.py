@@ -137,6 +137,20 @@ def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     assert all(np.isfinite(row["loss"]) for row in rows)
 
 
+def test_gradient_that_is_not_finite_is_caught_before_the_checkpoint(tmp_path):
+    """The loss of that very step is finite, the weights after it are not."""
+
+    class Kink(Toy):
+        def forward(self, batch):
+            loss = super().forward(batch)["loss"]
+            bad = batch["progress"] >= 0.5
+            return {"loss": loss + 0 * torch.sqrt(0 * self.weight.sum()) if bad else loss}
+
+    with pytest.raises(UserError, match="gradient is not finite"):
+        fit(tmp_path, model=Kink(), minutes=0.0)
+    assert torch.isfinite(load_checkpoint(tmp_path / "state.ckpt")["model"]["weight"]).all()
+
+
 def test_data_smaller_than_a_batch_is_refused_before_work():
     with pytest.raises(UserError, match="batch_size 64 is above the 40 training images"):
         Schedule(40, 64, 4, 1)
@@ -153,7 +167,7 @@ def test_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match=r"state\.ckpt: the disk is full .*make room"):
+    with pytest.raises(UserError, match=r"state\.ckpt: the disk is full; make room"):
         fit(tmp_path, Schedule(40, 8, 4, 2))
     assert (tmp_path / "state.ckpt").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "state.ckpt"]
