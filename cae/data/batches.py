@@ -87,3 +87,8 @@ def micro_batches(schedule: Schedule, seed: int, step: int, rank: int = 0) -> It
 def loader(dataset: Dataset, keys: Iterator, workers: int) -> DataLoader:
     """Loads one whole micro-batch a key, in order, whatever the number of workers."""
     return DataLoader(dataset, batch_size=None, sampler=keys, num_workers=workers, pin_memory=torch.cuda.is_available())
+
+
+def workers(threads: int, gpus: int) -> int:
+    """Loader processes of each device's process. Without a GPU the training itself uses the cores."""
+    return threads // gpus if gpus else 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from cae.data.batches import MaskedViews, Views, loader, micro_batches
+from cae.data.batches import MaskedViews, Views, loader, micro_batches, workers
 from cae.data.datasets import Images
 from cae.errors import UserError
 from cae.files import atomic, read_json, revision, text_hash
@@ -42,7 +42,7 @@ def main(
     params_hash = text_hash(p.model_dump_json() + str(belongs))
     train(
         fabric, model, adamw(model, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay),
-        lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank), threads - 1 if gpus else 0),
+        lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank), workers(threads, gpus)),
         schedule, lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
         clip=p.clip, seed=p.seed, work=work, params_hash=params_hash, checkpoint_minutes=checkpoint_minutes,
         title=output.name,

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from timm.optim import Lars
 from torch import Tensor, nn
 
-from cae.data.batches import Pixels, Views, loader
+from cae.data.batches import Pixels, Views, loader, workers
 from cae.data.datasets import Images
 from cae.data.rng import ORDER, permutation
 from cae.data.views import centre_crop
@@ -152,7 +152,7 @@ def main(
 ) -> None:
     torch.set_num_threads(threads)
     device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
-    workers = threads - 1 if device == "cuda" else 0
+    processes = workers(threads, gpus if device == "cuda" else 0)
     vit, config = load_encoder(encoder)
     vit.to(device)
     train, val = Images(data, 0), Images(data, 1)
@@ -166,8 +166,8 @@ def main(
         Head("attentive", AttentiveProbe(width, heads, classes), params.attentive, params, count, device),
     ]
     views = Views(train, params.view, params.views, size, params.seed, keep=False)
-    train_tokens = Tokens(vit, Pixels(views), count, params.views, params.micro_batch, workers, device)
-    val_tokens = Tokens(vit, CentreCrops(val, size), len(val), 1, params.micro_batch, workers, device)
+    train_tokens = Tokens(vit, Pixels(views), count, params.views, params.micro_batch, processes, device)
+    val_tokens = Tokens(vit, CentreCrops(val, size), len(val), 1, params.micro_batch, processes, device)
     train_labels, val_labels = (torch.from_numpy(images.labels).to(device) for images in (train, val))
 
     state = work / "state.ckpt"

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from cae.data.batches import workers
 from cae.data.datasets import Images
 from cae.data.views import LANCZOS, crop_boxes, render
 from cae.errors import UserError
@@ -85,7 +86,7 @@ def main(
         params,
         about["params"]["input_size"],
     )
-    batches = DataLoader(chunks, batch_size=None, num_workers=threads - 1 if device == "cuda" else 0)
+    batches = DataLoader(chunks, batch_size=None, num_workers=workers(threads, gpus if device == "cuda" else 0))
     with progress(f"tokens {shard}", len(mine), initial=done) as bar:
         for i, (rows, pixels) in enumerate(zip(ranges, batches), 1):
             flat = torch.cat([model.tokens(part.to(device)).cpu() for part in pixels.flatten(0, 1).split(BATCH)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cae.data.batches import Pixels, Views, loader, micro_batches
+from cae.data.batches import Pixels, Views, loader, micro_batches, workers
 from cae.data.datasets import Images
 from cae.data.views import LANCZOS
 from cae.files import atomic, text_hash
@@ -38,7 +38,7 @@ def main(data: Path, params: TokenizerJob, threads: int, gpus: int, work: Path, 
     warmup = round(WARMUP * schedule.steps)
     train(
         fabric, tokenizer, adamw(tokenizer, lr=p.lr, betas=(0.9, 0.999), weight_decay=1e-4),
-        lambda step: loader(pixels, micro_batches(schedule, params.seed, step, fabric.global_rank), threads - 1 if gpus else 0),
+        lambda step: loader(pixels, micro_batches(schedule, params.seed, step, fabric.global_rank), workers(threads, gpus)),
         schedule, lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.lr / 100),
         clip=None, seed=params.seed, work=work, params_hash=text_hash(params.model_dump_json() + images.fingerprint),
         title=f"tokenizer {output.name}",

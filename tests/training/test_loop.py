@@ -216,3 +216,17 @@ def test_killed_pretraining_ends_with_the_same_bytes(run, tiny, data, tokenizer,
     first, second = (load_checkpoint(tmp_path / f"{name}-out" / "last.ckpt") for name in ("killed", "straight"))
     for name, value in first["model"].items():
         assert torch.equal(value, second["model"][name]), name
+
+
+def test_workers_change_nothing(tiny, data):
+    """The same micro-batches, in the same order, from this process and from two others."""
+    from cae.data.batches import MaskedViews, Views, loader
+    from cae.data.datasets import Images
+
+    images = Images(data["imagenet"], 0)
+    batches = MaskedViews(Views(images, tiny.view, 2, 48, 0), tiny.mask, 6, None)
+    schedule = Schedule(len(images), 32, 16, 1)
+    ours, theirs = (list(loader(batches, micro_batches(schedule, 0, 0), workers)) for workers in (0, 2))
+    assert len(ours) == len(theirs) == 8
+    for a, b in zip(ours, theirs):
+        assert all(torch.equal(a[key], b[key]) for key in ("pixels", "visible", "masked"))
