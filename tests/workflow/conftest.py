@@ -48,7 +48,7 @@ class Tree:
         """What a command prints, on both streams; its exit status must be `status`."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
-        for name in ("IMAGENET_ROOT", "ADE20K_ROOT", "DALLE_ENCODER", "SNAKEMAKE_PROFILE"):
+        for name in ("IMAGENET_ROOT", "ADE20K_ROOT", "COCO_ROOT", "DALLE_ENCODER", "SNAKEMAKE_PROFILE"):
             environment.pop(name, None)
         done = subprocess.run(
             command, cwd=self.path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
