@@ -35,10 +35,11 @@ OPTIONS = {
     "tables": dict(type=Path),
     "name": dict(),
     "scale": dict(),
+    "code": dict(default="", help="a hash of the code that runs: an unfinished run of other code is refused"),
     "epochs": dict(help="epochs of each model (JSON text)"),
     "checkpoint-minutes": dict(type=float, default=10),
 }
-OPTIONAL = {"classes", "tokenizer", "tokens", "threads", "gpus", "checkpoint-minutes"}
+OPTIONAL = {"code", "classes", "tokenizer", "tokens", "threads", "gpus", "checkpoint-minutes"}
 
 
 def make(a):
@@ -58,7 +59,7 @@ def index(a):
 def train_tokenizer(a):
     from cae.tasks.train_tokenizer import TokenizerJob, main
 
-    main(a.data, parse(TokenizerJob, a), a.threads, a.gpus, a.work, a.output)
+    main(a.data, parse(TokenizerJob, a), a.threads, a.gpus, a.work, a.output, a.code)
 
 
 def import_tokenizer(a):
@@ -84,13 +85,13 @@ def pretrain(a):
     from cae.tasks.pretrain import main
 
     params = parse(Pretraining, a)
-    main(a.data, a.tokenizer, a.tokens, params, a.threads, a.gpus, a.work, a.output, a.checkpoint_minutes)
+    main(a.data, a.tokenizer, a.tokens, params, a.threads, a.gpus, a.work, a.output, a.code, a.checkpoint_minutes)
 
 
 def probe(a):
     from cae.tasks.probe import ProbeJob, main
 
-    main(a.data, a.encoder, parse(ProbeJob, a), a.threads, a.gpus, a.work, a.linear, a.attentive)
+    main(a.data, a.encoder, parse(ProbeJob, a), a.threads, a.gpus, a.work, a.linear, a.attentive, a.code)
 
 
 def masks_and_crops(a):
@@ -132,12 +133,12 @@ def page(a):
 COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
     "make": (make, "layout root seed classes threads output"),
     "index": (index, "layout root classes threads output"),
-    "train-tokenizer": (train_tokenizer, "data params threads gpus work output"),
+    "train-tokenizer": (train_tokenizer, "data params threads gpus work code output"),
     "import-tokenizer": (import_tokenizer, "params output"),
     "tokenize": (tokenize, "data tokenizer params shard threads gpus work output"),
     "merge-tokens": (merge_tokens, "data tokenizer params output inputs"),
-    "pretrain": (pretrain, "data tokenizer tokens params threads gpus work output checkpoint-minutes"),
-    "probe": (probe, "data encoder params threads gpus work linear attentive"),
+    "pretrain": (pretrain, "data tokenizer tokens params threads gpus work code output checkpoint-minutes"),
+    "probe": (probe, "data encoder params threads gpus work code linear attentive"),
     "masks-and-crops": (masks_and_crops, "data params output"),
     "reconstruct": (reconstruct, "data models params output"),
     "tsne": (tsne, "data models params threads gpus output"),

@@ -20,7 +20,7 @@ def atomic(path: str | Path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")  # one writer a file: a killed one leaves one
     try:
         yield temporary
         with open(temporary, "rb+") as file:

@@ -171,6 +171,10 @@ class Probe(Strict):
     min_lr: float
 
 
+class AttentiveProbe(Probe):
+    init_std: float
+
+
 class Probes(Strict):
     epochs: Positive
     warmup_epochs: NonNegative
@@ -178,7 +182,15 @@ class Probes(Strict):
     views: Positive
     view: Crop
     linear: Probe
-    attentive: Probe
+    attentive: AttentiveProbe
+
+    @model_validator(mode="after")
+    def divisible(self):
+        for name in ("linear", "attentive"):
+            if (batch := getattr(self, name).batch_size) % self.micro_batch:
+                message = f"{name}.batch_size {batch} is not a multiple of micro_batch {self.micro_batch}"
+                raise PydanticCustomError("batch", "{message}", {"message": message})
+        return self
 
 
 class Figure3(Strict):
@@ -242,11 +254,22 @@ class Params(Strict):
             raise PydanticCustomError("image", "image: size is not a multiple of patch")
         if self.mask.count >= grid**2:
             raise PydanticCustomError("mask", "mask.count leaves no patch visible")
-        models = [self.pretraining(name) for name in self.models]
-        for name in sorted({model.tokenizer for model in models if model.needs_tokens}):
-            if self.tokenizers[name].input_size % grid:
-                message = f"tokenizers.{name}.input_size is not a multiple of the {grid} patches a side"
+        models = {name: self.pretraining(name) for name in self.models}
+        for name in sorted({model.tokenizer for model in models.values() if model.needs_tokens}):
+            tokenizer = self.tokenizers[name]
+            per_token = 8 if tokenizer.kind == "dalle" else 2**tokenizer.layers  # pixels a side, or a divisor of them
+            side, rest = divmod(tokenizer.input_size, grid)
+            if rest or side % per_token or (tokenizer.kind == "dalle" and side != 8):
+                message = (
+                    f"tokenizers.{name}.input_size {tokenizer.input_size} does not give this tokenizer {grid} tokens a side, "
+                    "one for each patch"
+                )
                 raise PydanticCustomError("tokenizer", "{message}", {"message": message})
+        devices = max(1, self.resources.pretrain.gpus)
+        for name, model in models.items():
+            if model.batch_size % (model.micro_batch * devices):
+                message = f"models.{name}: batch_size is not a multiple of micro_batch x {devices} GPUs"
+                raise PydanticCustomError("batch", "{message}", {"message": message})
         for model in {*self.analyses.figure4.models, *self.analyses.figure5.models}:
             if model not in self.models:
                 raise PydanticCustomError("model", "{m}", {"m": f"analyses: {unknown(model, self.models)}"})

@@ -104,7 +104,7 @@ class Plan:
         return json.dumps(parts, sort_keys=True, default=BaseModel.model_dump)
 
     def tokenizer_json(self, name: str, *keys: str) -> str:
-        """`shards` is how the work is cut and left out: it changes no result."""
+        """`shards` is how the work is cut and left out: it changes no tokenizer (changed, it does make the tokens again)."""
         return self.json(*keys, tokenizer=self.params.tokenizers[name].model_dump(exclude={"shards"}))
 
 

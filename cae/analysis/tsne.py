@@ -52,8 +52,8 @@ def patch_representations(encoder: VisionTransformer, pixels: np.ndarray, device
 
 def purity(points: np.ndarray, labels: np.ndarray) -> float:
     """Mean share of a point's nearest neighbours in the map that carry its label."""
-    neighbours = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(points).kneighbors(return_distance=False)
-    return float((labels[neighbours[:, :NEIGHBOURS]] == labels[:, None]).mean())
+    neighbours = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(points).kneighbors(return_distance=False)
+    return float((labels[neighbours] == labels[:, None]).mean())
 
 
 def main(data: Path, models: list[Path], params: TSNEJob, threads: int, gpus: int, output: Path) -> None:

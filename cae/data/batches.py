@@ -1,5 +1,6 @@
 """Micro-batches for pretraining: views, masks and cached tokens of the images a step asks for."""
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -86,7 +87,20 @@ def micro_batches(schedule: Schedule, seed: int, step: int, rank: int = 0) -> It
 
 def loader(dataset: Dataset, keys: Iterator, workers: int) -> DataLoader:
     """Loads one whole micro-batch a key, in order, whatever the number of workers."""
-    return DataLoader(dataset, batch_size=None, sampler=keys, num_workers=workers, pin_memory=torch.cuda.is_available())
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=keys,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_ignore_sigterm,
+        multiprocessing_context="fork" if workers else None,  # a memory-mapped cache would be pickled whole otherwise
+    )
+
+
+def _ignore_sigterm(_) -> None:
+    """A batch system sends SIGTERM to every process; the training itself answers it, and needs its workers to do so."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def workers(threads: int, gpus: int) -> int:

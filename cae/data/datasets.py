@@ -1,7 +1,7 @@
 """Data sets on disk, in ImageNet's, ADE20K's and COCO's layouts.
 
-A manifest (JSON) lists every image once and stands for the data set everywhere else: its fingerprint names the content,
-and its root may be an environment variable, so that the same manifest serves every machine.
+A manifest (JSON) lists every image once and stands for the data set everywhere else: its fingerprint is of the files'
+names, sizes and labels, and its root may be an environment variable, so that the same manifest serves every machine.
 """
 
 import json
@@ -52,8 +52,9 @@ def read_rgb(path: Path) -> Image.Image:
 def index(layout: str, root: str, output: Path, threads: int = 1, classes: int | None = None) -> None:
     """Check every image of a data set and write its manifest.
 
-    Raises one UserError that lists the first faults: no folder, an empty class, a file that is no image, a label map
-    of another size than its image or with a class above `classes`, a COCO image that is not there.
+    Raises UserError for a folder or a class that is missing or empty, and for a COCO image that is not there; then one
+    that lists every file that is no image, and every label map that does not fit its image or holds a class above
+    `classes`.
     """
     folder = expand(root)
     listing = {"imagenet": _list_imagenet, "ade20k": _list_ade20k, "coco": _list_coco}[layout]

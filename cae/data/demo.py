@@ -9,6 +9,7 @@ instances in JSON).
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +18,27 @@ import sklearn.datasets
 from PIL import Image, ImageFilter
 from skimage.measure import find_contours
 
+from cae.errors import UserError
+
 CANVAS = 56  # pixels a side, of every scene
 MAIN, OTHER = (30, 42), (14, 20)  # range of the side of the main digit, of the others, in pixels
 BEHIND = (16, 64)  # range of the side of a photograph's crop, in its own pixels: smooth, so that digits stand out
 SIZES = {"imagenet": (5000, 1500), "ade20k": (200, 200), "coco": (40, 20)}  # scenes to train on and to validate on
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg")
+MARK = ".demo"  # a file that says the folder may be written anew
 JPEG = {"quality": 92, "subsampling": 0}
 
 
 def write_demo(layout: str, root: Path, seed: int) -> None:
-    """Write the demo set of a layout ("imagenet", "ade20k" or "coco") below `root`; the same bytes for the same seed."""
+    """Write the demo set of a layout ("imagenet", "ade20k" or "coco") below `root`; the same bytes for the same seed.
+
+    An earlier demo set there is replaced; UserError where the folder holds anything else.
+    """
+    if root.exists() and any(root.iterdir()) and not (root / MARK).exists():
+        raise UserError(f"{root}: holds files that are not the demo's; name another folder, or empty it")
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    (root / MARK).touch()
     write = {"imagenet": _write_imagenet, "ade20k": _write_ade20k, "coco": _write_coco}[layout]
     for split, count in enumerate(SIZES[layout]):
         source = Source(split)

@@ -28,7 +28,8 @@ class AttentiveProbe(nn.Module):
     BatchNorm uses its running statistics in validation: there it kept using, and updating from, validation batches.
     """
 
-    def __init__(self, width: int, heads: int, classes: int):
+    def __init__(self, width: int, heads: int, classes: int, init_std: float = 0.02):
+        """`init_std` of the projections: the public code's 0.02 is for widths from 384; narrower ones need more."""
         super().__init__()
         self.heads = heads
         self.query = nn.Parameter(torch.zeros(1, 1, width))
@@ -36,8 +37,7 @@ class AttentiveProbe(nn.Module):
         self.q, self.v, self.proj = (nn.Linear(width, width) for _ in range(3))
         self.k = nn.Linear(width, width, bias=False)
         for layer in (self.q, self.k, self.v, self.proj):
-            # The public code's 0.02 at ViT-B's width; a narrower encoder would start with vanishing attention.
-            nn.init.trunc_normal_(layer.weight, std=0.02 * (768 / width) ** 0.5)
+            nn.init.trunc_normal_(layer.weight, std=init_std)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         self.norm = nn.BatchNorm1d(width, affine=False)

@@ -8,7 +8,7 @@ import torch
 from cae.data.batches import MaskedViews, Views, loader, micro_batches, workers
 from cae.data.datasets import Images
 from cae.errors import UserError
-from cae.files import atomic, read_json, revision, text_hash
+from cae.files import atomic, read_json, text_hash
 from cae.models.cae import CAE
 from cae.models.encoders import save_encoder
 from cae.params import Pretraining
@@ -19,9 +19,12 @@ from cae.training.optim import adamw, warmup_cosine
 
 def main(
     data: Path, tokenizer: Path | None, tokens: Path | None, params: Pretraining, threads: int, gpus: int,
-    work: Path, output: Path, checkpoint_minutes: float = 10,
+    work: Path, output: Path, code: str = "", checkpoint_minutes: float = 10,
 ) -> None:  # fmt: skip
-    """`tokenizer` and `tokens` are needed for token targets only. With 0 epochs the encoder is left as initialised."""
+    """`tokenizer` and `tokens` are needed for token targets only. With 0 epochs the encoder is left as initialised.
+
+    `code`: a hash of the code that runs; an unfinished run of other code is not gone on with.
+    """
     p = params
     fabric = start(threads, gpus)
     images = Images(data, 0)
@@ -40,22 +43,22 @@ def main(
     batches = MaskedViews(Views(images, p.view, p.view.views, p.image.size, p.seed), p.mask, p.image.grid, cached)
     warmup = p.warmup_epochs * schedule.steps_per_epoch
     params_hash = text_hash(p.model_dump_json() + str(belongs))
+    processes = workers(threads, gpus if fabric.device.type == "cuda" else 0)
     train(
         fabric, model, adamw(model, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay),
-        lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank), workers(threads, gpus)),
+        lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
         schedule, lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
-        clip=p.clip, seed=p.seed, work=work, params_hash=params_hash, checkpoint_minutes=checkpoint_minutes,
+        clip=p.clip, seed=p.seed, work=work, params_hash=params_hash + code, checkpoint_minutes=checkpoint_minutes,
         title=output.name,
     )  # fmt: skip
     if fabric.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
         provenance = {"model": output.name, "epochs": p.epochs, "images": schedule.steps * p.batch_size,
-                      "params_hash": params_hash, "revision": revision(), **belongs}  # fmt: skip
+                      "params_hash": params_hash, **belongs}  # fmt: skip
         save_encoder(output, model.encoder, p, provenance)
-        # Moved, not copied: a finished run leaves no state that a run with other params would stumble over.
         for source, target in (("metrics.jsonl", "metrics.jsonl"), ("state.ckpt", "last.ckpt")):
             with atomic(output / target) as temporary:
-                shutil.move(work / source, temporary)
+                shutil.copy(work / source, temporary)
 
 
 def load_model(folder: Path) -> CAE:

@@ -148,8 +148,10 @@ class Tokens:
 
 
 def main(
-    data: Path, encoder: Path, params: ProbeJob, threads: int, gpus: int, work: Path, linear: Path, attentive: Path
-) -> None:
+    data: Path, encoder: Path, params: ProbeJob, threads: int, gpus: int, work: Path,
+    linear: Path, attentive: Path, code: str = "",
+) -> None:  # fmt: skip
+    """Metrics of both protocols, to the files `linear` and `attentive`; `code` is a hash of the code that runs."""
     torch.set_num_threads(threads)
     device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
     processes = workers(threads, gpus if device == "cuda" else 0)
@@ -163,7 +165,14 @@ def main(
     classes, count = len(train.classes), len(train)
     probes = [
         Head("linear", LinearProbe(width, classes), params.linear, params, count, device),
-        Head("attentive", AttentiveProbe(width, heads, classes), params.attentive, params, count, device),
+        Head(
+            "attentive",
+            AttentiveProbe(width, heads, classes, params.attentive.init_std),
+            params.attentive,
+            params,
+            count,
+            device,
+        ),
     ]
     views = Views(train, params.view, params.views, size, params.seed, keep=False)
     train_tokens = Tokens(vit, Pixels(views), count, params.views, params.micro_batch, processes, device)
@@ -174,9 +183,12 @@ def main(
     first, seconds, curves = 0, 0.0, {head.name: [] for head in probes}
     if state.exists():
         saved = load_checkpoint(state)
-        if saved["params_hash"] != params_hash:
-            raise UserError(f"{state}: state of a run with other params; delete {work} to start afresh")
+        if saved["params_hash"] != params_hash + code:
+            raise UserError(
+                f"{state}: state of an unfinished run with other params or code; delete {work} to start afresh"
+            )
         first, seconds, curves = saved["epoch"], saved["seconds"], saved["curves"]
+        train_tokens.encoded, val_tokens.encoded = saved["encoded"]
         for head in probes:
             head.load(saved[head.name])
     began = last_save = time.monotonic()
@@ -202,7 +214,8 @@ def main(
             last_save = time.monotonic()
             elapsed = seconds + last_save - began
             with atomic(state) as temporary:
-                torch.save({"params_hash": params_hash, "epoch": epoch + 1, "seconds": elapsed, "curves": curves,
+                torch.save({"params_hash": params_hash + code, "epoch": epoch + 1, "seconds": elapsed,
+                            "curves": curves, "encoded": (train_tokens.encoded, val_tokens.encoded),
                             **{head.name: head.state() for head in probes}}, temporary)  # fmt: skip
     bar.close()
     seconds += time.monotonic() - began

@@ -62,6 +62,7 @@ def main(
     """
     k, n = (int(part) for part in shard.split("/"))
     torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False
     device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
     model, about = store.load(tokenizer)
     model.to(device)
@@ -97,13 +98,13 @@ def main(
                 write_json(saved, {"done": rows.stop, "belongs": belongs})
     output.parent.mkdir(parents=True, exist_ok=True)
     del tokens
-    saved.unlink(missing_ok=True)
     try:
         partial.replace(output)
     except OSError as error:
         raise UserError(
             f"{output}: cannot move {partial} there ({error}); work/ and results/ must be on one file system"
         ) from None
+    saved.unlink()
 
 
 def merge(data: Path, tokenizer: Path, params: TokensJob, shards: list[Path], output: Path) -> None:

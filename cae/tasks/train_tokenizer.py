@@ -27,7 +27,7 @@ class TokenizerJob(Strict):
     seed: int
 
 
-def main(data: Path, params: TokenizerJob, threads: int, gpus: int, work: Path, output: Path) -> None:
+def main(data: Path, params: TokenizerJob, threads: int, gpus: int, work: Path, output: Path, code: str = "") -> None:
     p = params.tokenizer
     fabric = start(threads, gpus)
     images = Images(data, 0)
@@ -35,20 +35,20 @@ def main(data: Path, params: TokenizerJob, threads: int, gpus: int, work: Path, 
     torch.manual_seed(params.seed)
     tokenizer = store.build(p, params.image.grid)
     pixels = Pixels(Views(images, params.view, params.view.views, p.input_size, params.seed, LANCZOS))
+    processes = workers(threads, gpus if fabric.device.type == "cuda" else 0)
     warmup = round(WARMUP * schedule.steps)
     train(
         fabric, tokenizer, adamw(tokenizer, lr=p.lr, betas=(0.9, 0.999), weight_decay=1e-4),
-        lambda step: loader(pixels, micro_batches(schedule, params.seed, step, fabric.global_rank), workers(threads, gpus)),
+        lambda step: loader(pixels, micro_batches(schedule, params.seed, step, fabric.global_rank), processes),
         schedule, lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.lr / 100),
-        clip=None, seed=params.seed, work=work, params_hash=text_hash(params.model_dump_json() + images.fingerprint),
+        clip=None, seed=params.seed, work=work, params_hash=text_hash(params.model_dump_json() + images.fingerprint) + code,
         title=f"tokenizer {output.name}",
     )  # fmt: skip
     if fabric.is_global_zero:
         _report(tokenizer.eval(), Images(data, 1), params, output / "report.npz")
         store.save(output, tokenizer, p, params.image.grid)
         with atomic(output / "metrics.jsonl") as temporary:
-            shutil.move(work / "metrics.jsonl", temporary)
-        (work / "state.ckpt").unlink()
+            shutil.copy(work / "metrics.jsonl", temporary)
 
 
 @torch.no_grad()

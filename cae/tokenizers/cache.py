@@ -6,7 +6,7 @@ epochs is the paper exactly: 392 bytes a view at 14 x 14 tokens, 0.5 GB for Imag
 """
 
 import hashlib
-import shutil
+import os
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,18 @@ def identity(fingerprint: str, tokenizer: dict, seed: int, view: View) -> dict:
 
 
 def create(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A new memory-mapped token file. Room is checked first: a full disk would end a memory-mapped write without a word."""
-    needed, free = np.prod(shape, dtype=np.int64) * DTYPE().itemsize, shutil.disk_usage(path.parent).free
-    if needed > free:
+    """A new memory-mapped token file. Its room is taken first: on a full disk a memory-mapped write ends without a word."""
+    size = np.prod(shape, dtype=np.int64) * DTYPE().itemsize
+    try:
+        tokens = np.lib.format.open_memmap(path, "w+", DTYPE, shape)
+        with open(path, "rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, int(tokens.offset + size))
+    except OSError as error:
+        path.unlink(missing_ok=True)
         raise UserError(
-            f"{path}: needs {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free; make room, or lower view.views"
-        )
-    return np.lib.format.open_memmap(path, "w+", DTYPE, shape)
+            f"{path}: no room for {size / 1e9:.1f} GB ({error.strerror}); make room, or lower view.views"
+        ) from None
+    return tokens
 
 
 def merge(shards: list[Path], output: Path, shape: tuple[int, ...], belongs_to: dict) -> None:

@@ -57,7 +57,6 @@ class Schedule:
 
 def start(threads: int, gpus: int) -> Fabric:
     """A Fabric on `gpus` GPUs (bfloat16 autocast), or on the CPU with `threads` threads (float32)."""
-    torch.set_num_threads(threads)
     if gpus and not torch.cuda.is_available():
         print("no GPU here: running on the CPU", flush=True)
         gpus = 0
@@ -68,6 +67,7 @@ def start(threads: int, gpus: int) -> Fabric:
         plugins=LightningEnvironment(),  # starts a process a GPU; inside a Slurm job it would expect them to be there
     )
     fabric.launch()
+    torch.set_num_threads(max(1, threads // fabric.world_size))
     return fabric
 
 
@@ -112,7 +112,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = lr
         for micro in range(schedule.accumulate):
-            batch = next(source)
+            batch = fabric.to_device(next(source))
             batch["progress"] = run.step / total
             torch.manual_seed((seed << 44) + (fabric.global_rank << 34) + run.step * schedule.accumulate + micro)
             with fabric.no_backward_sync(model, enabled=micro + 1 < schedule.accumulate):
@@ -132,13 +132,14 @@ def train(
             logged = now
             bar.set_postfix({k: f"{row[k]:.3f}" for k in ("loss", "accuracy") if k in row}, refresh=False)
         minutes = (time.monotonic() - saved) / 60
-        if (minutes >= checkpoint_minutes or stopping) and run.step < total:
+        stop = _agreed(fabric, run.step, stopping)
+        if (minutes >= checkpoint_minutes or stop) and run.step < total:
             run.save(fabric, model, optimizer)
             saved = time.monotonic()
-            if stopping:
+            if stop:
                 raise UserError(f"stopped by SIGTERM at step {run.step} of {total}; run the same command to go on")
     bar.close()
-    run.save(fabric, model, optimizer)
+    run.save(fabric, model, optimizer, finished=True)
 
 
 @dataclass
@@ -161,25 +162,28 @@ class Run:
     def resume(self, fabric, model, optimizer) -> None:
         if self.path.exists():
             state = load_checkpoint(self.path)
-            if state["params_hash"] != self.params_hash:
+            if state["params_hash"] == self.params_hash:
+                model.load_state_dict(state["model"])
+                optimizer.load_state_dict(state["optimizer"])
+                self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
+                self.sums = fabric.to_device(state["sums"])
+            elif not state["finished"]:
                 raise UserError(
-                    f"{self.path}: state of a run with other params; delete {self.path.parent} to start afresh"
+                    f"{self.path}: state of an unfinished run with other params or code; "
+                    f"delete {self.path.parent} to start afresh"
                 )
-            model.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-            self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
-            self.sums = fabric.to_device(state["sums"])
         if fabric.is_global_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.metrics.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
 
-    def save(self, fabric, model, optimizer) -> None:
+    def save(self, fabric, model, optimizer, finished: bool = False) -> None:
         """By the first process alone and without a barrier: clocks decide when, and those of processes differ."""
         if not fabric.is_global_zero:
             return
         self._check_finite(self.sums)
         state = {"params_hash": self.params_hash, "step": self.step, "seconds": self.seconds, "rows": self.rows,
-                 "sums": self.sums, "model": model.state_dict(), "optimizer": optimizer.state_dict()}  # fmt: skip
+                 "sums": self.sums, "finished": finished,
+                 "model": model.state_dict(), "optimizer": optimizer.state_dict()}  # fmt: skip
         with atomic(self.path) as temporary:
             torch.save(state, temporary)
 
@@ -225,6 +229,15 @@ def load_checkpoint(path: Path) -> dict:
         raise UserError(
             f"{path}: not a readable checkpoint ({first}); delete it and run the same command again"
         ) from None
+
+
+def _agreed(fabric: Fabric, step: int, stopping: list) -> bool:
+    """Whether to stop now. Processes hear of SIGTERM at different steps, so every tenth step they ask each other."""
+    if fabric.world_size == 1:
+        return bool(stopping)
+    return step % 10 == 0 and bool(
+        fabric.all_reduce(torch.tensor(float(bool(stopping)), device=fabric.device), reduce_op="sum")
+    )
 
 
 def _note_sigterm() -> list:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from cae.data import demo
 from cae.data.datasets import Images, annotation_of, read_labels
+from cae.errors import UserError
 
 
 def test_scenes_are_the_same_bytes_each_time(run, data, tmp_path, monkeypatch):
@@ -24,6 +25,18 @@ def test_another_seed_gives_other_scenes(data, run, tmp_path, monkeypatch):
     demo.write_demo("ade20k", tmp_path, 1)
     name = "images/training/00000.jpg"
     assert (tmp_path / name).read_bytes() != (run.folder / "ade20k" / name).read_bytes()
+
+
+def test_an_earlier_demo_set_is_replaced_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "SIZES", {"imagenet": (30, 3)})
+    demo.write_demo("imagenet", tmp_path / "in", 0)
+    demo.write_demo("imagenet", tmp_path / "in", 1)
+    assert len(list((tmp_path / "in").rglob("*.JPEG"))) == 33
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photo.jpg").touch()
+    with pytest.raises(UserError, match="mine: holds files that are not the demo's"):
+        demo.write_demo("imagenet", tmp_path / "mine", 0)
+    assert (tmp_path / "mine" / "photo.jpg").exists()
 
 
 def test_no_digit_and_no_photograph_serves_both_splits():

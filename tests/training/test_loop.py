@@ -114,10 +114,27 @@ def test_finished_run_is_not_run_again(tmp_path):
     assert torch.equal(fit(tmp_path, model=model, stop_after=0).weight, first)
 
 
-def test_state_of_other_params_is_refused(tmp_path):
-    fit(tmp_path)
-    with pytest.raises(UserError, match="other params; delete"):
+def test_state_of_an_unfinished_run_with_other_params_is_refused(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, stop_after=9, minutes=0.0)
+    with pytest.raises(UserError, match="other params or code; delete"):
         fit(tmp_path, params_hash="b")
+
+
+def test_state_of_a_finished_run_with_other_params_is_written_over(tmp_path):
+    first = fit(tmp_path).weight
+    again = fit(tmp_path, params_hash="b").weight
+    assert torch.equal(first, again) and load_checkpoint(tmp_path / "state.ckpt")["params_hash"] == "b"
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 15
+
+
+def test_batches_are_moved_to_the_device(tmp_path, monkeypatch):
+    from lightning_fabric import Fabric
+
+    moved = []
+    monkeypatch.setattr(Fabric, "to_device", lambda self, value: moved.append(value) or value)
+    fit(tmp_path)
+    assert len([value for value in moved if isinstance(value, dict) and "x" in value]) == 30
 
 
 def test_truncated_checkpoint_is_refused_by_name(tmp_path):

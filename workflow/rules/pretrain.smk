@@ -40,4 +40,5 @@ rule pretrain_model:
     shell:
         "python -m cae pretrain --data {input.data} {params.targets} --params {params.json:q}"
         " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale}/pretrain/{wildcards.model}"
-        " --output results/{wildcards.scale}/pretrain/{wildcards.model} 2>&1 | tee {log}"
+        " --code {params.code} --output results/{wildcards.scale}/pretrain/{wildcards.model}"
+        " 2>&1 | (trap '' TERM; tee {log})"

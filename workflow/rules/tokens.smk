@@ -47,7 +47,8 @@ rule train_tokenizer:
     shell:
         "python -m cae train-tokenizer --data {input.data} --params {params.json:q}"
         " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale}/tokenizers/{wildcards.built}"
-        " --output results/{wildcards.scale}/tokenizers/{wildcards.built} 2>&1 | tee {log}"
+        " --code {params.code} --output results/{wildcards.scale}/tokenizers/{wildcards.built}"
+        " 2>&1 | (trap '' TERM; tee {log})"
 
 
 rule import_tokenizer:
