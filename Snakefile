@@ -11,7 +11,6 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from cae.errors import UserError
-from cae.params import read
 from workflow.code_hash import code_hash
 from workflow.plan import Plan, load_params, one_of, option
 
@@ -25,7 +24,7 @@ container: "cae.sif"
 
 try:
     P = load_params(workflow.configfiles, workflow.config_settings.config)
-    plan = Plan(P, read("params/tables.yaml"))
+    plan = Plan(P)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

@@ -5,6 +5,8 @@ Each job is given only the part it uses, as JSON (`Params.pretraining(model).mod
 """
 
 import difflib
+import functools
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -268,7 +270,9 @@ class Params(Strict):
         devices = max(1, self.resources.pretrain.gpus)
         for name, model in models.items():
             if model.batch_size % (model.micro_batch * devices):
-                message = f"models.{name}: batch_size is not a multiple of micro_batch x {devices} GPUs"
+                message = (
+                    f"resources.pretrain.gpus: batch_size of {name} is not a multiple of micro_batch x {devices} GPUs"
+                )
                 raise PydanticCustomError("batch", "{message}", {"message": message})
         for model in {*self.analyses.figure4.models, *self.analyses.figure5.models}:
             if model not in self.models:
@@ -327,8 +331,8 @@ def merge(base: dict, over: dict) -> dict:
     return out
 
 
-def read(path: str | Path) -> dict:
-    """The mapping a scale's file stands for: its own keys over those of the file that its `base` names."""
+def layers(path: str | Path) -> list[tuple[str, dict]]:
+    """(file, its own keys) of a scale's file and of those that `base` names, the one that overrules first."""
     path = Path(path)
     try:
         raw = yaml.safe_load(path.read_text())
@@ -339,17 +343,79 @@ def read(path: str | Path) -> dict:
     if not isinstance(raw, dict):
         raise UserError(f"{path}: expected a mapping of params, found {type(raw).__name__}")
     base = raw.pop("base", None)
-    return merge(read(path.parent / base), raw) if base else raw
+    return [(str(path), raw), *(layers(path.parent / base) if base else [])]
 
 
-def validate(raw: dict, source: str) -> Params:
-    """Params of a merged mapping; `source` is the file to name in an error."""
+def merged(parts: list[tuple[str, dict]]) -> dict:
+    """Layers as one mapping."""
+    return functools.reduce(merge, (raw for _, raw in reversed(parts)), {})
+
+
+def read(path: str | Path) -> dict:
+    """The mapping a scale's file stands for."""
+    return merged(layers(path))
+
+
+def validate(parts: list[tuple[str, dict]]) -> Params:
+    """The params of layers; an error names the layer that the key stands in."""
     try:
-        return Params(**raw)
+        return Params(**merged(parts))
     except ValidationError as error:
-        raise UserError("\n".join(f"{source}: {describe(e)}" for e in error.errors())) from None
+        lines = (f"{_where(parts, e)}: {describe(e)}" for e in error.errors())
+        raise UserError("\n".join(lines)) from None
+
+
+def _where(parts: list[tuple[str, dict]], error: dict) -> str:
+    """The layer that holds most of the path to an error's key, the overruling one if several do."""
+    keys = [str(key) for key in error["loc"]]
+    said = re.match(r"([a-z_]+(?:\.[\w-]+)+)(?:: (\w+): )?", error["msg"])  # by the validators of Params itself
+    keys += [*said[1].split("."), *([said[2]] if said[2] else [])] if said else []
+    keys += re.findall(r"unknown key '([^']*)'", error["msg"])
+
+    def depth(raw) -> int:
+        for i, key in enumerate(keys):
+            if not isinstance(raw, dict) or key not in raw:
+                return i
+            raw = raw[key]
+        return len(keys)
+
+    return max(parts, key=lambda part: depth(part[1]))[0]
 
 
 def load(path: str | Path, overrides: dict | None = None) -> Params:
     """The params of one scale. Raises UserError naming the file, the key and, for a misspelt one, the nearest name."""
-    return validate(merge(read(path), overrides or {}), str(path))
+    return validate(([("overrides", overrides)] if overrides else []) + layers(path))
+
+
+class Row(Strict):
+    """A row of a table. Without a model it is quoted; `paper` holds the numbers that the paper prints."""
+
+    group: str = ""
+    method: str
+    model: str | None = None
+    paper: dict[str, int | float] = {}
+
+
+class Table(Strict):
+    title: str
+    note: str | None = None
+    columns: dict[Literal["linear", "attentive"], str]  # evaluation: heading
+    rows: list[Row]
+
+
+def load_tables(path: str | Path, models) -> dict[str, Table]:
+    """The tables of params/tables.yaml; UserError for an unknown key, evaluation or model (`models`: the valid names)."""
+    tables = {}
+    for name, raw in read(path).items():
+        try:
+            tables[name] = Table.model_validate(raw)
+        except ValidationError as error:
+            raise UserError("\n".join(f"{path}: {name}: {describe(e)}" for e in error.errors())) from None
+        for row in tables[name].rows:
+            if row.model and row.model not in models:
+                raise UserError(f"{path}: {name}: model: {unknown(row.model, models)}")
+            if bad := row.paper.keys() - {"epochs", *tables[name].columns}:
+                raise UserError(
+                    f"{path}: {name}: {row.method}: paper: {unknown(min(bad), ['epochs', *tables[name].columns])}"
+                )
+    return tables

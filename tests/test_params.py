@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from cae.errors import UserError
-from cae.params import load, merge, read
+from cae.params import load, load_tables, merge, read
 from tests.conftest import ROOT
 
 PARAMS = ROOT / "params"
@@ -99,7 +99,10 @@ def test_scales_are_differences_to_the_paper(scale):
             "unknown key 'cae-b-160'; did you mean 'cae-b-1600'?",
         ),
         ({"probes": {"micro_batch": 1000}}, "probes: linear.batch_size 16384 is not a multiple of micro_batch 1000"),
-        ({"resources": {"pretrain": {"gpus": 7}}}, "batch_size is not a multiple of micro_batch x 7 GPUs"),
+        (
+            {"resources": {"pretrain": {"gpus": 7}}},
+            "resources.pretrain.gpus: batch_size of random-s is not a multiple of micro_batch x 7 GPUs",
+        ),
         ({"tokenizers": {"dalle": {"input_size": 224}}}, "tokenizers.dalle.input_size 224 does not give"),
         ({"mask": {"count": 196}}, "mask.count leaves no patch visible"),
         ({"image": {"size": 225}}, "size is not a multiple of patch"),
@@ -113,10 +116,52 @@ def test_scales_are_differences_to_the_paper(scale):
         ({"seed": None}, "seed: Field required"),
     ],
 )
-def test_mistakes_are_named_with_file_and_key(change, message):
+def test_mistakes_are_named_with_file_and_key(tmp_path, change, message):
+    """In the file that holds them: the scale's own, over the paper's."""
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"base": str(PARAMS / "paper.yaml"), **change}))
     with pytest.raises(UserError) as error:
-        load(PARAMS / "paper.yaml", change)
-    assert message in str(error.value) and "paper.yaml" in str(error.value)
+        load(tmp_path / "mine.yaml")
+    assert message.replace("paper.yaml: ", "mine.yaml: ") in str(error.value)
+    between_two = "does not give" in message or "micro_batch 1000" in message  # the other key is the paper's
+    assert "mine.yaml: " in str(error.value) or between_two
+
+
+def test_a_mistake_in_the_base_is_told_of_the_base(tmp_path):
+    text = (PARAMS / "paper.yaml").read_text()
+    for old, new in (
+        ("clip: 3.0", "klip: 3.0"),
+        ("min_aspect: 0.3", "min_aspect: low"),
+        ("{method: cae, size: small, epochs: 0}", "{method: cae, size: smal, epochs: 0}"),
+    ):
+        assert old in text
+        (tmp_path / "paper.yaml").write_text(text.replace(old, new, 1))
+        (tmp_path / "demo.yaml").write_text((PARAMS / "demo.yaml").read_text())
+        with pytest.raises(UserError) as error:
+            load(tmp_path / "demo.yaml")
+        assert "paper.yaml: " in str(error.value) and "demo.yaml" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "old,new,message",
+    [
+        (
+            "model: cae-b-800,",
+            "model: cae-b-8000,",
+            "table1: model: unknown key 'cae-b-8000'; did you mean 'cae-b-800'?",
+        ),
+        ("{linear: LIN,", "{linaer: LIN,", "table1: columns"),
+        ("linear: 51.8", "linaer: 51.8", "table1: CAE: paper: unknown key 'linaer'; did you mean 'linear'?"),
+        ("title: The decoder", "titel: The decoder", "table2: unknown key 'titel'; did you mean 'title'?"),
+    ],
+)
+def test_mistakes_in_tables_are_named(tmp_path, paper, old, new, message):
+    text = (PARAMS / "tables.yaml").read_text()
+    assert old in text
+    load_tables(PARAMS / "tables.yaml", paper.models)
+    (tmp_path / "tables.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError) as error:
+        load_tables(tmp_path / "tables.yaml", paper.models)
+    assert "tables.yaml: " in str(error.value) and message in str(error.value)
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):

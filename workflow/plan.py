@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from cae.errors import UserError
-from cae.params import Analyses, Params, merge, read, validate
+from cae.params import Analyses, Params, layers, load_tables, merged, read, validate
 
-DEFAULT = "params/demo.yaml"
+DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
 
 # Jobs run the Python that runs Snakemake, its environment activated or not.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -23,29 +23,28 @@ def load_params(files: list[Path], overrides: dict) -> Params:
     `--config imagenet=/data/imagenet` sets the environment variable that the data set's root names. It is no param:
     where the images lie makes nothing rerun.
     """
-    raw = {}
-    for file in files:
-        raw = merge(raw, read(file))
-    source = str(files[-1]).removeprefix(f"{Path.cwd()}/") if files else DEFAULT
-    if "scale" not in raw:
-        raw = merge(read(DEFAULT), raw)
-    overrides = dict(overrides)
-    for name in overrides.keys() & (raw.get("datasets") or {}).keys():
-        root = str(raw["datasets"][name].get("root"))
+    here = f"{Path.cwd()}/"
+    parts = [part for file in reversed(files) for part in layers(str(file).removeprefix(here))]
+    if "scale" not in merged(parts):
+        parts += layers(DEFAULT)
+    datasets, overrides = merged(parts).get("datasets") or {}, dict(overrides)
+    for name in overrides.keys() & datasets.keys():
+        root = str(datasets[name].get("root"))
         variable = re.fullmatch(r"\$\{?(\w+)\}?", root)
         if not variable:
             raise UserError(
-                f"--config {name}=…: the root of this data set is {root} ({source}), not to be set from outside"
+                f"--config {name}=…: the root of this data set is {root} ({parts[0][0]}), not to be set from outside"
             )
         os.environ[variable[1]] = str(overrides.pop(name))
-    return validate(merge(raw, overrides), f"{source} with --config" if overrides else source)
+    return validate(([("--config", overrides)] if overrides else []) + parts)
 
 
 class Plan:
     """The jobs that params/tables.yaml and the analyses ask for."""
 
-    def __init__(self, params: Params, tables: dict):
-        self.params, self.tables = params, tables
+    def __init__(self, params: Params, tables: str = "params/tables.yaml"):
+        named = {**read(PAPER)["models"], **params.models}  # a scale may leave models out
+        self.params, self.tables = params, load_tables(tables, named)
         made_below = f"data/{params.scale}/"  # data sets that the project writes itself; others are only read
         self.made = [name for name, data in params.datasets.items() if data.root.startswith(made_below)]
         self.indexed = [name for name in params.datasets if name not in self.made]
@@ -54,7 +53,7 @@ class Plan:
 
         # What is wanted, each once and in order; rows of models that this scale leaves out ask for nothing.
         analyses = params.analyses
-        self.cells = list(dict.fromkeys(cell for name in tables for cell in self.cells_of(name)))
+        self.cells = list(dict.fromkeys(cell for name in self.tables for cell in self.cells_of(name)))
         models = [model for _, model in self.cells] + analyses.figure4.models + analyses.figure5.models
         self.models = list(dict.fromkeys(models))
         self.tokenizers = list(dict.fromkeys(filter(None, map(self.tokenizer_of, self.models))))
@@ -65,8 +64,8 @@ class Plan:
 
     def cells_of(self, table: str) -> list[tuple[str, str]]:
         """(protocol, model) of a table's cells: its rows name models, its columns protocols."""
-        models = [row["model"] for row in self.tables[table]["rows"] if row.get("model") in self.params.models]
-        return [(protocol, model) for model in models for protocol in self.tables[table]["columns"]]
+        models = [row.model for row in self.tables[table].rows if row.model in self.params.models]
+        return [(protocol, model) for model in models for protocol in self.tables[table].columns]
 
     def metrics_of(self, table: str, scale: str) -> list[str]:
         return [f"results/{scale}/evaluate/{protocol}/{model}.json" for protocol, model in self.cells_of(table)]

@@ -45,7 +45,7 @@ def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
         seed=params["seed"],
         revision=revision(),
         yaml=yaml.safe_dump(params, sort_keys=False),
-        **models_of(validate(params, "--params")),
+        **models_of(validate([("--params", params)])),
     )
     with atomic(output) as temporary:
         temporary.write_text(page)

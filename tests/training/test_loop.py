@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 from cae.data.batches import micro_batches
 from cae.errors import UserError
 from cae.training.loop import Schedule, load_checkpoint, start, train
+from tests.conftest import ROOT
 
 
 class Toy(torch.nn.Module):
@@ -233,6 +235,31 @@ def test_killed_pretraining_ends_with_the_same_bytes(run, tiny, data, tokenizer,
     first, second = (load_checkpoint(tmp_path / f"{name}-out" / "last.ckpt") for name in ("killed", "straight"))
     for name, value in first["model"].items():
         assert torch.equal(value, second["model"][name]), name
+
+
+def test_sigterm_to_the_whole_group_still_saves(run, tiny, data, tmp_path):
+    """A batch system signals every process of a job: the pipe's other end too."""
+    job = tiny.pretraining("cae-b-300-pixels").model_copy(update={"epochs": 200}).model_dump_json()
+    words = [sys.executable, "-m", "cae", "pretrain", "--data", data["imagenet"], "--params", job,
+             "--work", tmp_path / "work", "--output", tmp_path / "out"]  # fmt: skip
+    command = " ".join(shlex.quote(str(word)) for word in words)
+    rule = (ROOT / "workflow" / "rules" / "pretrain.smk").read_text()
+    pipe = "2>&1 | (trap '' TERM; tee {log})"
+    assert pipe in rule
+    log = tmp_path / "log"
+    shell = subprocess.Popen(
+        ["bash", "-c", f"set -o pipefail; trap '' TERM; {command} {pipe.format(log=log)}"],
+        start_new_session=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    metrics = tmp_path / "work" / "metrics.jsonl"
+    for _ in range(1200):
+        if metrics.exists() and metrics.read_text():
+            break
+        time.sleep(0.05)
+    os.killpg(shell.pid, signal.SIGTERM)
+    assert shell.wait(60) != 0
+    assert "stopped by SIGTERM at step" in log.read_text()
+    assert load_checkpoint(tmp_path / "work" / "state.ckpt")["step"] > 0
 
 
 def test_workers_change_nothing(tiny, data):

@@ -32,7 +32,7 @@ def undo(finished):
 
 @pytest.fixture(scope="module")
 def plan(tree) -> Plan:
-    return Plan(load(tree.path / "params/demo.yaml"), yaml.safe_load((tree.path / "params/tables.yaml").read_text()))
+    return Plan(load(tree.path / "params/demo.yaml"))
 
 
 def test_a_second_run_does_nothing(finished):

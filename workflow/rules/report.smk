@@ -67,7 +67,7 @@ rule table:
     resources:
         **plan.machine("report"),
     params:
-        table=lambda w: plan.tables[w.table],
+        table=lambda w: plan.tables[w.table].model_dump(),
         epochs=lambda w: plan.json(**plan.epochs_of(w.table)),
         code=code_hash("cae.reporting.tables"),
     shell:
