@@ -175,6 +175,7 @@ class Probe(Strict):
 
 class AttentiveProbe(Probe):
     init_std: float
+    validation_statistics: Literal["running", "batch"]  # of BatchNorm; batch: as the public code, a fault
 
 
 class Probes(Strict):

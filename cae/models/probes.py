@@ -25,7 +25,8 @@ class AttentiveProbe(nn.Module):
 
     No MLP, no skip connection, no positions. As in the public code, query, keys and values each pass a trained
     LayerNorm, the query starts at zero, and the keys include the encoder's own class token. Unlike the public code,
-    BatchNorm uses its running statistics in validation: there it kept using, and updating from, validation batches.
+    BatchNorm uses its running statistics in validation: there it kept using, and updating from, validation batches
+    (`probes.attentive.validation_statistics: batch` in params does that again).
     """
 
     def __init__(self, width: int, heads: int, classes: int, init_std: float = 0.02):

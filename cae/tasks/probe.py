@@ -77,7 +77,10 @@ class Head:
     @torch.no_grad()
     def correct(self, tokens: Tensor, labels: Tensor) -> Tensor:
         """Counts of validation images right in the first and in the first five guesses: int [2]."""
-        logits = self.module.eval()(tokens)
+        self.module.eval()
+        if getattr(self.params, "validation_statistics", "running") == "batch":
+            self.module.norm.train()
+        logits = self.module(tokens)
         ranks = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
         return torch.stack([ranks[:, 0].sum(), ranks.any(1).sum()])
 
@@ -179,6 +182,8 @@ def main(
     val_tokens = Tokens(vit, CentreCrops(val, size), len(val), 1, params.micro_batch, processes, device)
     train_labels, val_labels = (torch.from_numpy(images.labels).to(device) for images in (train, val))
 
+    val_order = permutation(len(val), params.seed, ORDER)  # batches of mixed classes, for statistics of a batch
+
     state = work / "state.ckpt"
     first, seconds, curves = 0, 0.0, {head.name: [] for head in probes}
     if state.exists():
@@ -203,7 +208,7 @@ def main(
             bar.update(len(indices))
         if (epoch + 1) % every == 0 or epoch + 1 == params.epochs:
             right = {head.name: torch.zeros(2, dtype=torch.long, device=device) for head in probes}
-            for indices, tokens in val_tokens(0, np.arange(len(val))):
+            for indices, tokens in val_tokens(0, val_order):
                 labels = val_labels[torch.from_numpy(indices).to(device)]
                 for head in probes:
                     right[head.name] += head.correct(tokens, labels)

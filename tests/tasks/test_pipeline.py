@@ -147,6 +147,18 @@ def test_interrupted_probe_goes_on_and_ends_the_same(run, tiny, data, pretrained
     assert not (tmp_path / "work" / "state.ckpt").exists()
 
 
+def test_statistics_of_validation_batches_are_an_option(run, tiny, data, pretrained, probed, tmp_path):
+    """As the public code: the attentive probe's accuracy may move, the linear probe's does not."""
+    job = {**tiny.probes.model_dump(), "seed": 0}
+    job["attentive"] = {**job["attentive"], "validation_statistics": "batch"}
+    outputs = [tmp_path / "linear.json", tmp_path / "attentive.json"]
+    common = ["--data", data["imagenet"], "--encoder", pretrained("cae-b-300"), "--work", tmp_path / "work"]
+    run("probe", *common, "--params", text(**job), "--linear", outputs[0], "--attentive", outputs[1])
+    linear, attentive = (json.loads(path.read_text()) for path in outputs)
+    assert linear["curve"] == probed("cae-b-300")["linear"]["curve"]
+    assert attentive["curve"] != probed("cae-b-300")["attentive"]["curve"]
+
+
 def test_keeping_tokens_changes_nothing_but_time(run, tiny, data, pretrained, probed, tmp_path, monkeypatch):
     from cae.tasks import probe
 
