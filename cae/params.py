@@ -31,8 +31,13 @@ class Strict(BaseModel):
     def refuse_unknown_keys(cls, data: Any) -> Any:
         for key in data if isinstance(data, dict) else ():
             if key not in cls.model_fields:
-                raise PydanticCustomError("unknown_key", "{message}", {"message": unknown(key, cls.model_fields)})
+                raise refusal(unknown(key, cls.model_fields), "unknown_key")
         return data
+
+
+def refusal(message: str, kind: str = "refused") -> PydanticCustomError:
+    """To raise in a validator: pydantic would read braces in the message as places to fill."""
+    return PydanticCustomError(kind, "{message}", {"message": message})
 
 
 def unknown(key: str, valid) -> str:
@@ -159,11 +164,7 @@ class Pretraining(CAERecipe, Encoder):
     @model_validator(mode="after")
     def divisible(self):
         if self.batch_size % self.micro_batch:
-            raise PydanticCustomError(
-                "batch",
-                "batch_size {b} is not a multiple of micro_batch {m}",
-                {"b": self.batch_size, "m": self.micro_batch},
-            )
+            raise refusal(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
         return self
 
 
@@ -192,7 +193,7 @@ class Probes(Strict):
         for name in ("linear", "attentive"):
             if (batch := getattr(self, name).batch_size) % self.micro_batch:
                 message = f"{name}.batch_size {batch} is not a multiple of micro_batch {self.micro_batch}"
-                raise PydanticCustomError("batch", "{message}", {"message": message})
+                raise refusal(message)
         return self
 
 
@@ -254,9 +255,9 @@ class Params(Strict):
     def resolvable(self):
         grid = self.image.grid
         if self.image.size % self.image.patch:
-            raise PydanticCustomError("image", "image: size is not a multiple of patch")
+            raise refusal("image: size is not a multiple of patch")
         if self.mask.count >= grid**2:
-            raise PydanticCustomError("mask", "mask.count leaves no patch visible")
+            raise refusal("mask.count leaves no patch visible")
         models = {name: self.pretraining(name) for name in self.models}
         for name in sorted({model.tokenizer for model in models.values() if model.needs_tokens}):
             tokenizer = self.tokenizers[name]
@@ -267,24 +268,24 @@ class Params(Strict):
                     f"tokenizers.{name}.input_size {tokenizer.input_size} does not give this tokenizer {grid} tokens a side, "
                     "one for each patch"
                 )
-                raise PydanticCustomError("tokenizer", "{message}", {"message": message})
+                raise refusal(message)
         devices = max(1, self.resources.pretrain.gpus)
         for name, model in models.items():
             if model.batch_size % (model.micro_batch * devices):
                 message = (
                     f"resources.pretrain.gpus: batch_size of {name} is not a multiple of micro_batch x {devices} GPUs"
                 )
-                raise PydanticCustomError("batch", "{message}", {"message": message})
+                raise refusal(message)
         for model in {*self.analyses.figure4.models, *self.analyses.figure5.models}:
             if model not in self.models:
-                raise PydanticCustomError("model", "{m}", {"m": f"analyses: {unknown(model, self.models)}"})
+                raise refusal(f"analyses: {unknown(model, self.models)}")
         return self
 
     def pretraining(self, name: str) -> Pretraining:
         """The model `name`: the method's recipe, then its size, then its own entry, the later over the earlier."""
 
         def refuse(message):
-            raise PydanticCustomError("model", "{message}", {"message": f"models.{name}: {message}"})
+            raise refusal(f"models.{name}: {message}")
 
         entry = dict(self.models[name])
         size = entry.pop("size", None)

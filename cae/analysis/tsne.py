@@ -16,6 +16,7 @@ from cae.files import atomic
 from cae.models.encoders import load_encoder
 from cae.models.vit import normalise
 from cae.params import Figure5, Strict
+from cae.training.loop import pick_device
 
 NEIGHBOURS = 10  # of the purity that puts a number on what the eye sees
 BATCH = 32
@@ -58,8 +59,7 @@ def purity(points: np.ndarray, labels: np.ndarray) -> float:
 
 def main(data: Path, models: list[Path], params: TSNEJob, threads: int, gpus: int, output: Path) -> None:
     """points_0, points_1 [k, 2] of the two models; labels [k]; class_names; models; purity [2]; images, how many."""
-    torch.set_num_threads(threads)
-    device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
+    device = pick_device(threads, gpus)
     images, rng = Images(data, 1), np.random.default_rng(params.seed)
     chosen = np.sort(rng.permutation(len(images))[: params.figure5.images])
     encoders = [load_encoder(folder) for folder in models]

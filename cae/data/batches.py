@@ -103,6 +103,6 @@ def _ignore_sigterm(_) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def workers(threads: int, gpus: int) -> int:
-    """Loader processes of each device's process. Without a GPU the training itself uses the cores."""
-    return threads // gpus if gpus else 0
+def workers(threads: int, gpus: int, device: str) -> int:
+    """Loader processes beside each GPU's process. On a CPU the work itself uses the cores."""
+    return threads // gpus if device == "cuda" else 0

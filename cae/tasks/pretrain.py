@@ -43,7 +43,7 @@ def main(
     batches = MaskedViews(Views(images, p.view, p.view.views, p.image.size, p.seed), p.mask, p.image.grid, cached)
     warmup = p.warmup_epochs * schedule.steps_per_epoch
     params_hash = text_hash(p.model_dump_json() + str(belongs))
-    processes = workers(threads, gpus if fabric.device.type == "cuda" else 0)
+    processes = workers(threads, gpus, fabric.device.type)
     train(
         fabric, model, adamw(model, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay),
         lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),

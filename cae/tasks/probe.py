@@ -26,7 +26,7 @@ from cae.models.probes import AttentiveProbe, LinearProbe
 from cae.models.vit import normalise
 from cae.params import Probe, Probes
 from cae.progress import progress
-from cae.training.loop import load_checkpoint
+from cae.training.loop import load_checkpoint, pick_device
 from cae.training.optim import warmup_cosine
 
 KEEP_BYTES = 4 << 30  # of encoder tokens in memory
@@ -42,11 +42,8 @@ class Head:
 
     def __init__(self, name: str, module: nn.Module, params: Probe, job: ProbeJob, images: int, device: str):
         self.name, self.module, self.params = name, module.to(device), params
-        if params.batch_size % job.micro_batch or images < params.batch_size:
-            raise UserError(
-                f"probes.{name}.batch_size {params.batch_size} must be a multiple of micro_batch {job.micro_batch} "
-                f"and no more than the {images} training images"
-            )
+        if images < params.batch_size:
+            raise UserError(f"probes.{name}.batch_size {params.batch_size} is above the {images} training images")
         self.accumulate = params.batch_size // job.micro_batch
         steps_per_epoch = images // job.micro_batch // self.accumulate
         self.steps, self.warmup = job.epochs * steps_per_epoch, job.warmup_epochs * steps_per_epoch
@@ -155,9 +152,8 @@ def main(
     linear: Path, attentive: Path, code: str = "",
 ) -> None:  # fmt: skip
     """Metrics of both protocols, to the files `linear` and `attentive`; `code` is a hash of the code that runs."""
-    torch.set_num_threads(threads)
-    device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
-    processes = workers(threads, gpus if device == "cuda" else 0)
+    device = pick_device(threads, gpus)
+    processes = workers(threads, gpus, device)
     vit, config = load_encoder(encoder)
     vit.to(device)
     train, val = Images(data, 0), Images(data, 1)

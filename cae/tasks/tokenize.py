@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from cae.data.batches import workers
+from cae.data.batches import loader, workers
 from cae.data.datasets import Images
 from cae.data.views import LANCZOS, crop_boxes, render
 from cae.errors import UserError
@@ -14,6 +14,7 @@ from cae.files import read_json, write_json
 from cae.params import Image, Strict, View
 from cae.progress import progress
 from cae.tokenizers import cache, store
+from cae.training.loop import pick_device
 
 CHUNK = 4096  # views rendered together
 BATCH = 256  # views tokenised together
@@ -29,14 +30,11 @@ class TokensJob(Strict):
 class Chunks(Dataset):
     """All views of a few images; each image is decoded once."""
 
-    def __init__(self, images: Images, ranges: list[range], params: TokensJob, size: int):
-        self.images, self.ranges, self.params, self.size = images, ranges, params, size
+    def __init__(self, images: Images, params: TokensJob, size: int):
+        self.images, self.params, self.size = images, params, size
 
-    def __len__(self):
-        return len(self.ranges)
-
-    def __getitem__(self, i: int) -> torch.Tensor:
-        return torch.from_numpy(np.stack([self.views(index) for index in self.ranges[i]]))
+    def __getitem__(self, indices: range) -> torch.Tensor:
+        return torch.from_numpy(np.stack([self.views(index) for index in indices]))
 
     def views(self, index: int) -> np.ndarray:
         """Pixels uint8 [views, S, S, 3] of one image."""
@@ -61,9 +59,8 @@ def main(
     Tokens are always computed in float32: lower precisions flip a few argmaxes.
     """
     k, n = (int(part) for part in shard.split("/"))
-    torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False
-    device = "cuda" if gpus and torch.cuda.is_available() else "cpu"
+    device = pick_device(threads, gpus)
     model, about = store.load(tokenizer)
     model.to(device)
     images = Images(data, 0)
@@ -81,13 +78,9 @@ def main(
 
     size = max(1, CHUNK // params.view.views)
     ranges = [range(i, min(i + size, len(mine))) for i in range(done, len(mine), size)]
-    chunks = Chunks(
-        images,
-        [range(mine.start + r.start, mine.start + r.stop) for r in ranges],
-        params,
-        about["params"]["input_size"],
-    )
-    batches = DataLoader(chunks, batch_size=None, num_workers=workers(threads, gpus if device == "cuda" else 0))
+    chunks = Chunks(images, params, about["params"]["input_size"])
+    keys = (mine[rows.start : rows.stop] for rows in ranges)
+    batches = loader(chunks, keys, workers(threads, gpus, device))
     with progress(f"tokens {shard}", len(mine), initial=done) as bar:
         for i, (rows, pixels) in enumerate(zip(ranges, batches), 1):
             flat = torch.cat([model.tokens(part.to(device)).cpu() for part in pixels.flatten(0, 1).split(BATCH)])

@@ -35,7 +35,7 @@ def main(data: Path, params: TokenizerJob, threads: int, gpus: int, work: Path, 
     torch.manual_seed(params.seed)
     tokenizer = store.build(p, params.image.grid)
     pixels = Pixels(Views(images, params.view, params.view.views, p.input_size, params.seed, LANCZOS))
-    processes = workers(threads, gpus if fabric.device.type == "cuda" else 0)
+    processes = workers(threads, gpus, fabric.device.type)
     warmup = round(WARMUP * schedule.steps)
     train(
         fabric, tokenizer, adamw(tokenizer, lr=p.lr, betas=(0.9, 0.999), weight_decay=1e-4),

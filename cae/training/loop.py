@@ -55,6 +55,12 @@ class Schedule:
         return self.batch_size // (self.micro_batch * self.devices)
 
 
+def pick_device(threads: int, gpus: int) -> str:
+    """ "cuda" if a GPU is asked for and there, else "cpu" with `threads` threads: for work on a single device."""
+    torch.set_num_threads(threads)
+    return "cuda" if gpus and torch.cuda.is_available() else "cpu"
+
+
 def start(threads: int, gpus: int) -> Fabric:
     """A Fabric on `gpus` GPUs (bfloat16 autocast), or on the CPU with `threads` threads (float32)."""
     if gpus and not torch.cuda.is_available():
