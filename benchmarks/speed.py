@@ -2,8 +2,9 @@
 
 Machines differ and are noisy, so read the ratios. Each pair is timed in turns, the median of several rounds is shown.
 1. A training step of CAE-S and CAE-B with cached tokens, and with an encoder of DALL-E's size run on every step.
-2. The loader: views of 500 x 375 JPEG files at 224 pixels, and masks, in images/s of one core.
-3. Tokenising: images/s of the DALL-E-sized encoder and of BEiT's d-VAE.
+2. A training step of every method at ViT-S, against CAE's.
+3. The loader: views of 500 x 375 JPEG files at 224 pixels, masks, and other methods' augmentations, in images/s of one core.
+4. Tokenising: images/s of the encoders of DALL-E and VQGAN, and of BEiT's d-VAE.
 Weights are random: they do not change the time.
 """
 
@@ -18,13 +19,17 @@ import skimage
 import torch
 from PIL import Image
 
-from cae.data.batches import MaskedViews, Views
+from cae.data.batches import MaskedViews
 from cae.data.datasets import Images, index
-from cae.data.masks import block_masks, split_ids
-from cae.models.cae import CAE
+from cae.data.masks import draw_masks, split_ids
+from cae.models.deit import DeiT
+from cae.models.dino import DINO
+from cae.models.moco_v3 import MoCoV3
 from cae.params import load
+from cae.tasks.pretrain import build
 from cae.tokenizers.dalle import DALLEEncoder
 from cae.tokenizers.dvae import DiscreteVAE
+from cae.tokenizers.vqgan import VQGANEncoder
 from cae.training.cpu import use_onednn
 from cae.training.optim import adamw
 
@@ -45,40 +50,64 @@ def seconds(functions: list, rounds: int, device: str) -> list[float]:
     return [statistics.median(spent) for spent in times]
 
 
-def training(name: str, batch: int, rounds: int, device: str) -> None:
-    params = PAPER.pretraining(name)
-    model, tokenizer = CAE(params, 8192).to(device), DALLEEncoder().to(device).requires_grad_(False)
+def pixels(batch: int, size: int, device: str) -> torch.Tensor:
+    return torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8, device=device)
+
+
+def stepper(params, batch: int, device: str):
+    """A function that makes one training step of a model on random data; keywords replace parts of the batch."""
+    model = build(params, 1000 if params.method == "deit" else 8192).to(device)
     if device == "cpu":
         use_onednn(model)  # as the training loop does
     optimizer = adamw(model, lr=1e-4, betas=params.betas, weight_decay=params.weight_decay)
-    visible, masked = split_ids(block_masks(np.arange(batch), seed=0, epoch=0, grid=14, **params.mask.model_dump()))
+    masks = draw_masks(params.mask, np.arange(batch), seed=0, epoch=0, grid=14)
+    visible, masked = (torch.from_numpy(ids).to(device) for ids in split_ids(masks))
+    small = getattr(params, "local_crops", 0)
+    views = {"moco_v3": 2, "dino": 2}.get(params.method, 1)
     data = {
-        "pixels": torch.randint(0, 256, (batch, 224, 224, 3), dtype=torch.uint8),
-        "tokens": torch.randint(0, 8192, (batch, 196)),
-        "visible": torch.from_numpy(visible),
-        "masked": torch.from_numpy(masked),
-    }
-    data = {key: value.to(device) for key, value in data.items()}
-    small = torch.randint(0, 256, (batch, 112, 112, 3), dtype=torch.uint8, device=device)
+        "pixels": pixels(batch, 224, device), "visible": visible, "masked": masked,
+        "tokens": torch.randint(0, 8192, (batch, 196), device=device),
+        "labels": torch.randint(0, 1000, (batch,), device=device), "progress": 0.5,
+        "views": [pixels(batch, 224, device) for _ in range(views)] + [pixels(batch, 96, device) for _ in range(small)],
+    }  # fmt: skip
 
-    def step(tokens):
+    def step(**parts):
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            model({**data, "tokens": tokens})["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip)
+            model({**data, **parts})["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip or 3.0)
         optimizer.step()
         optimizer.zero_grad()
+        if hasattr(model, "after_step"):
+            model.after_step(0.5)
+
+    return step
+
+
+def cached_tokens(name: str, batch: int, rounds: int, device: str) -> None:
+    step, tokenizer = stepper(PAPER.pretraining(name), batch, device), DALLEEncoder().to(device).requires_grad_(False)
+    small = pixels(batch, 112, device)
 
     def on_the_fly():
         with torch.inference_mode():
             tokens = tokenizer.tokens(small).flatten(1)
-        step(tokens.clone())
+        step(tokens=tokens.clone())
 
-    cached, fly = seconds([lambda: step(data["tokens"]), on_the_fly], rounds, device)
+    cached, fly = seconds([step, on_the_fly], rounds, device)
     print(
         f"{name}: {1 / cached:.2f} steps/s with cached tokens, {1 / fly:.2f} with the tokenizer every step"
         f" (batch {batch}): {batch / cached:.1f} and {batch / fly:.1f} images/s, ratio {fly / cached:.2f}",
         flush=True,
     )
+
+
+def methods(batch: int, rounds: int, device: str) -> None:
+    """Every method at ViT-S: images/s, and the time of a step in CAE's."""
+    names = ("cae-s-300", "beit-s-300", "mae-b-300", "moco-v3-s-300", "dino-b-400", "deit-s-300")
+    small = {"width": 384, "depth": 12, "heads": 12}
+    steps = [stepper(PAPER.pretraining(name).model_copy(update=small), batch, device) for name in names]
+    times = seconds(steps, rounds, device)
+    for name, spent in zip(names, times):
+        print(f"{PAPER.pretraining(name).method}: {batch / spent:.1f} images/s, {spent / times[0]:.2f} x CAE's step")
 
 
 def loading(count: int) -> None:
@@ -90,25 +119,29 @@ def loading(count: int) -> None:
             photo.save(folder / "in" / split / "photo" / f"{i}.jpg", quality=90)
     index("imagenet", str(folder / "in"), folder / "in.json")
     images = Images(folder / "in.json", 0)
-    views = Views(images, PAPER.view, PAPER.view.views, PAPER.image.size, 0)
-    batches = MaskedViews(views, PAPER.mask, PAPER.image.grid, None)
+    batches = MaskedViews(images, PAPER.pretraining("cae-b-300"), None)
     indices = np.arange(count)
 
     def masks():
-        block_masks(np.arange(256), seed=0, epoch=0, grid=14, **PAPER.mask.model_dump())
+        draw_masks(PAPER.mask, np.arange(256), seed=0, epoch=0, grid=14)
 
     whole, decode, mask = seconds([lambda: batches[0, indices], lambda: [images[i] for i in indices], masks], 5, "cpu")
     print(
         f"views and masks: {count / whole:.0f} images/s a core; decoding alone {count / decode:.0f}; masks alone {256 / mask:.0f}"
     )
+    names = {"moco-v3-b-300": MoCoV3, "dino-b-400": DINO, "deit-b-300": DeiT}
+    augmented = [method.batches(images, PAPER.pretraining(name), None) for name, method in names.items()]
+    times = seconds([lambda data=data: data[0, indices[:16]] for data in augmented], 3, "cpu")
+    print("; ".join(f"augmented for {name}: {16 / spent:.0f} images/s" for name, spent in zip(names, times)))
 
 
 def tokenising(batch: int, rounds: int, device: str) -> None:
-    models = [DALLEEncoder(), DiscreteVAE(PAPER.tokenizers["dvae-imagenet"], PAPER.image.grid)]
-    models = [model.to(device).requires_grad_(False) for model in models]
-    pixels = torch.randint(0, 256, (batch, 112, 112, 3), dtype=torch.uint8, device=device)
-    dalle, dvae = seconds([lambda model=model: model.tokens(pixels) for model in models], rounds, device)
-    print(f"tokenising: {batch / dalle:.1f} images/s (DALL-E's size), {batch / dvae:.1f} images/s (d-VAE, BEiT's size)")
+    models = {"DALL-E": DALLEEncoder(), "VQGAN": VQGANEncoder(),
+              "d-VAE": DiscreteVAE(PAPER.tokenizers["dvae-imagenet"], PAPER.image.grid)}  # fmt: skip
+    models = {name: model.to(device).requires_grad_(False) for name, model in models.items()}
+    images = pixels(batch, 112, device)
+    times = seconds([lambda model=model: model.tokens(images) for model in models.values()], rounds, device)
+    print("tokenising: " + ", ".join(f"{batch / spent:.1f} images/s ({name})" for name, spent in zip(models, times)))
 
 
 def main():
@@ -122,7 +155,8 @@ def main():
     device = "cuda" if arguments.gpu else "cpu"
     print(f"{device}, {arguments.threads} threads, torch {torch.__version__}")
     for name in ("cae-s-300", "cae-b-300"):
-        training(name, arguments.batch, arguments.rounds, device)
+        cached_tokens(name, arguments.batch, arguments.rounds, device)
+    methods(arguments.batch, arguments.rounds, device)
     loading(64)
     tokenising(arguments.batch, arguments.rounds, device)
 

@@ -25,6 +25,7 @@ def atomic(path: str | Path):
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o666 & ~_umask())  # safetensors' files are for their owner alone
         os.replace(temporary, path)
     except Exception as error:
         if _disk_full(error, path.parent):
@@ -32,6 +33,12 @@ def atomic(path: str | Path):
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _disk_full(error: Exception, folder: Path) -> bool:

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from cae.errors import UserError
@@ -19,6 +28,8 @@ from cae.errors import UserError
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+Share = Annotated[float, Field(ge=0, le=1)]
+SHA256 = Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]  # of a file; its beginning is enough
 
 
 class Strict(BaseModel):
@@ -69,9 +80,11 @@ class Crop(Strict):
 
 class View(Crop):
     views: Positive
+    jitter: Annotated[float, Field(ge=0)] = 0.0  # of brightness, contrast and saturation, before the crop
 
 
 class Mask(Strict):
+    kind: Literal["block", "random"]
     count: Positive
     min_block: Positive
     min_aspect: float
@@ -96,19 +109,26 @@ class DVAE(Strict):
     usage_weight: float
 
 
-class DALLE(Strict):
-    """The DALL-E encoder, from a file of its weights."""
+class ReleasedTokenizer(Strict):
+    """A published tokenizer, from the file of its weights. 8 pixels a side become one token."""
 
-    kind: Literal["dalle"]
     source: Literal["released"]
     file: str
-    sha256: str | None = None
+    sha256: SHA256 | None = None
     input_size: Positive
     vocabulary: Annotated[int, Field(ge=2, le=65536)]
     shards: Positive = 1
 
 
-Tokenizer = Annotated[DVAE | DALLE, Field(discriminator="kind")]
+class DALLE(ReleasedTokenizer):
+    kind: Literal["dalle"]
+
+
+class VQGAN(ReleasedTokenizer):
+    kind: Literal["vqgan"]
+
+
+Tokenizer = Annotated[DVAE | DALLE | VQGAN, Field(discriminator="kind")]
 
 
 class Size(Strict):
@@ -118,39 +138,101 @@ class Size(Strict):
     layer_scale: float
 
 
-class Encoder(Size):
-    """What it takes to build an encoder: a size, and the images it reads."""
+class Recipe(Strict):
+    """How a method pretrains: a default for all its models, and what a model may override."""
 
-    image: Image
     drop_path: float = 0.0
-
-
-class CAERecipe(Strict):
-    """How a CAE is pretrained: a default for all models, and what a model may override."""
-
-    target: Literal["tokens", "pixels"]
-    tokenizer: str
-    regressor_depth: Positive
-    decoder_depth: NonNegative
-    alignment_weight: Annotated[float, Field(ge=0)]
-    drop_path: float
+    layer_scale: float | None = None  # in place of the size's; 0: none
+    view: dict = {}  # what differs from the view that all share
+    mask: dict = {}  # likewise
     batch_size: Positive
     micro_batch: Positive
     lr: float
     min_lr: float
     betas: Pair
     weight_decay: float
-    clip: float
+    clip: float | None = None
+
+    @field_validator("view", "mask")
+    @classmethod
+    def refuse_unknown_parts(cls, value: Any, info: ValidationInfo) -> Any:
+        valid = {"view": View, "mask": Mask}[info.field_name].model_fields
+        for key in value if isinstance(value, dict) else ():  # of a model they are whole, and typed
+            if key not in valid:
+                raise refusal(unknown(key, valid), "unknown_key")
+        return value
+
+
+class CAERecipe(Recipe):
+    target: Literal["tokens", "pixels"]
+    tokenizer: str
+    regressor_depth: Positive
+    decoder_depth: NonNegative
+    alignment_weight: Annotated[float, Field(ge=0)]
+    alignment_momentum: Share  # 0: targets of the encoder itself; above: of its moving average
+
+
+class BEiTRecipe(Recipe):
+    tokenizer: str
+
+
+class MAERecipe(Recipe):
+    decoder_width: Positive
+    decoder_depth: Positive
+    decoder_heads: Positive
+    normalise_targets: bool
+
+
+class MoCoV3Recipe(Recipe):
+    hidden_width: Positive
+    output_width: Positive
+    temperature: float
+    momentum: Share
+
+
+class DINORecipe(Recipe):
+    local_crops: NonNegative
+    local_size: Positive
+    local_scale: Pair
+    hidden_width: Positive
+    bottleneck: Positive
+    outputs: Positive
+    student_temperature: float
+    teacher_temperature: Pair  # from, to
+    teacher_warmup_epochs: NonNegative
+    momentum: Share
+    centre_momentum: Share
+    clip_each: float  # gradient norm of each parameter by itself
+    final_weight_decay: float
+    frozen_epochs: NonNegative  # of the head's last layer
+
+
+class DeiTRecipe(Recipe):
+    repeats: Positive
+    randaugment: str  # timm's notation
+    erasing: Share
+    mixup: float
+    cutmix: float
+    smoothing: Share
+    ema: Share
 
 
 class Recipes(Strict):
     cae: CAERecipe
+    beit: BEiTRecipe
+    mae: MAERecipe
+    moco_v3: MoCoV3Recipe
+    dino: DINORecipe
+    deit: DeiTRecipe
 
 
-class Pretraining(CAERecipe, Encoder):
-    """One model, complete: size, recipe, schedule, and the views and masks it sees."""
+class Pretraining(Size):
+    """One model, complete: size, recipe, schedule, and the views and masks it sees; or the file it was released in."""
 
-    method: Literal["cae"]
+    source: Literal["built", "released"] = "built"
+    file: str | None = None
+    sha256: SHA256 | None = None
+    image: Image
     epochs: NonNegative
     warmup_epochs: NonNegative = 0
     seed: int
@@ -158,14 +240,50 @@ class Pretraining(CAERecipe, Encoder):
     mask: Mask
 
     @property
-    def needs_tokens(self) -> bool:
-        return self.epochs > 0 and self.target == "tokens"
+    def target_tokenizer(self) -> str | None:
+        """The tokenizer whose tokens it learns to predict."""
+        predicts = self.source == "built" and self.epochs > 0 and getattr(self, "target", "tokens") == "tokens"
+        return getattr(self, "tokenizer", None) if predicts else None
 
     @model_validator(mode="after")
-    def divisible(self):
+    def consistent(self):
         if self.batch_size % self.micro_batch:
             raise refusal(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
+        if (self.source == "released") != bool(self.file):
+            raise refusal("a released model names its `file`, a built one has none")
+        if self.mask.count >= self.image.grid**2:
+            raise refusal("mask.count leaves no patch visible")
+        if self.width % self.heads:
+            raise refusal(f"width {self.width} is not a multiple of heads {self.heads}")
         return self
+
+
+class CAEModel(Pretraining, CAERecipe):
+    method: Literal["cae"]
+
+
+class BEiTModel(Pretraining, BEiTRecipe):
+    method: Literal["beit"]
+
+
+class MAEModel(Pretraining, MAERecipe):
+    method: Literal["mae"]
+
+
+class MoCoV3Model(Pretraining, MoCoV3Recipe):
+    method: Literal["moco_v3"]
+
+
+class DINOModel(Pretraining, DINORecipe):
+    method: Literal["dino"]
+
+
+class DeiTModel(Pretraining, DeiTRecipe):
+    method: Literal["deit"]
+
+
+Model = Annotated[CAEModel | BEiTModel | MAEModel | MoCoV3Model | DINOModel | DeiTModel, Field(discriminator="method")]
+read_model = TypeAdapter(Model).validate_python  # a mapping to the typed params of one model
 
 
 class Probe(Strict):
@@ -259,11 +377,12 @@ class Params(Strict):
         if self.mask.count >= grid**2:
             raise refusal("mask.count leaves no patch visible")
         models = {name: self.pretraining(name) for name in self.models}
-        for name in sorted({model.tokenizer for model in models.values() if model.needs_tokens}):
+        for name in sorted({model.target_tokenizer for model in models.values()} - {None}):
             tokenizer = self.tokenizers[name]
-            per_token = 8 if tokenizer.kind == "dalle" else 2**tokenizer.layers  # pixels a side, or a divisor of them
+            released = tokenizer.source == "released"
+            per_token = 8 if released else 2**tokenizer.layers  # pixels a side, or a divisor of them
             side, rest = divmod(tokenizer.input_size, grid)
-            if rest or side % per_token or (tokenizer.kind == "dalle" and side != 8):
+            if rest or side % per_token or (released and side != 8):
                 message = (
                     f"tokenizers.{name}.input_size {tokenizer.input_size} does not give this tokenizer {grid} tokens a side, "
                     "one for each patch"
@@ -271,9 +390,17 @@ class Params(Strict):
                 raise refusal(message)
         devices = max(1, self.resources.pretrain.gpus)
         for name, model in models.items():
+            if model.source == "released":
+                continue
             if model.batch_size % (model.micro_batch * devices):
                 message = (
                     f"resources.pretrain.gpus: batch_size of {name} is not a multiple of micro_batch x {devices} GPUs"
+                )
+                raise refusal(message)
+            if model.method == "moco_v3" and model.batch_size != model.micro_batch * devices:
+                message = (
+                    f"models.{name}: batch_size must be micro_batch x {devices} GPUs: a MoCo v3 image is contrasted with "
+                    "those of one pass"
                 )
                 raise refusal(message)
         for model in {*self.analyses.figure4.models, *self.analyses.figure5.models}:
@@ -282,31 +409,34 @@ class Params(Strict):
         return self
 
     def pretraining(self, name: str) -> Pretraining:
-        """The model `name`: the method's recipe, then its size, then its own entry, the later over the earlier."""
+        """The model `name`: what all share, its size, the method's recipe, its own entry, the later over the earlier."""
 
         def refuse(message):
             raise refusal(f"models.{name}: {message}")
 
         entry = dict(self.models[name])
-        size = entry.pop("size", None)
+        size, method = entry.pop("size", None), entry.get("method")
         if size not in self.sizes:
             refuse(f"size: {unknown(size, self.sizes)}")
-        if entry.get("method") not in Recipes.model_fields:
-            refuse(f"method: {unknown(entry.get('method'), Recipes.model_fields)}")
-        recipe = getattr(self.recipes, entry["method"]).model_dump()
-        shared = {
-            "seed": self.seed,
-            "image": self.image.model_dump(),
-            "view": self.view.model_dump(),
-            "mask": self.mask.model_dump(),
-        }
+        if method not in Recipes.model_fields:
+            refuse(f"method: {unknown(method, Recipes.model_fields)}")
+        shared = {key: getattr(self, key) for key in ("seed", "image", "view", "mask")}
+        recipe = getattr(self.recipes, method)
+        parts = [shared, self.sizes[size], recipe, entry]
         try:
-            model = Pretraining(**{**shared, **recipe, **self.sizes[size].model_dump(), **entry})
+            model = read_model(functools.reduce(merge, (plain(part) for part in parts)))
         except ValidationError as error:
-            refuse("; ".join(describe(e) for e in error.errors()))
-        if model.needs_tokens and model.tokenizer not in self.tokenizers:
+            refuse("; ".join(describe({**e, "loc": e["loc"][1:]}) for e in error.errors()))
+        if model.target_tokenizer and model.tokenizer not in self.tokenizers:
             refuse(f"tokenizer: {unknown(model.tokenizer, self.tokenizers)}")
         return model
+
+
+def plain(part) -> dict:
+    """A model, or a mapping of models, as plain mappings; what is not said is left out."""
+    if isinstance(part, BaseModel):
+        return part.model_dump(exclude_none=True)
+    return {key: plain(value) if isinstance(value, BaseModel) else value for key, value in part.items()}
 
 
 def describe(error: dict) -> str:
@@ -389,20 +519,32 @@ def load(path: str | Path, overrides: dict | None = None) -> Params:
     return validate(([("overrides", overrides)] if overrides else []) + layers(path))
 
 
+Protocol = Literal["linear", "attentive", "supervised"]
+
+
 class Row(Strict):
-    """A row of a table. Without a model it is quoted; `paper` holds the numbers that the paper prints."""
+    """A row of a table. Without a model it is quoted; `paper` holds the numbers that the paper prints.
+
+    `cells`: the protocol behind each column that is run, where that is not every column by its own name.
+    """
 
     group: str = ""
     method: str
     model: str | None = None
+    cells: dict[Protocol, Protocol] | None = None
     paper: dict[str, int | float] = {}
 
 
 class Table(Strict):
     title: str
     note: str | None = None
-    columns: dict[Literal["linear", "attentive"], str]  # evaluation: heading
+    facts: list[Literal["epochs", "crops", "tokenizer"]] = ["epochs"]  # columns about the model itself
+    columns: dict[Protocol, str]  # evaluation: heading
     rows: list[Row]
+
+    def cells_of(self, row: Row) -> dict[str, str]:
+        """Column: protocol, of the cells of a row that are run."""
+        return {} if not row.model else {column: column for column in self.columns} if row.cells is None else row.cells
 
 
 def load_tables(path: str | Path, models) -> dict[str, Table]:
@@ -410,14 +552,15 @@ def load_tables(path: str | Path, models) -> dict[str, Table]:
     tables = {}
     for name, raw in read(path).items():
         try:
-            tables[name] = Table.model_validate(raw)
+            tables[name] = table = Table.model_validate(raw)
         except ValidationError as error:
             raise UserError("\n".join(f"{path}: {name}: {describe(e)}" for e in error.errors())) from None
-        for row in tables[name].rows:
+        for row in table.rows:
             if row.model and row.model not in models:
                 raise UserError(f"{path}: {name}: model: {unknown(row.model, models)}")
-            if bad := row.paper.keys() - {"epochs", *tables[name].columns}:
-                raise UserError(
-                    f"{path}: {name}: {row.method}: paper: {unknown(min(bad), ['epochs', *tables[name].columns])}"
-                )
+            valid = ["epochs", "crops", *table.columns]
+            if bad := row.paper.keys() - set(valid):
+                raise UserError(f"{path}: {name}: {row.method}: paper: {unknown(min(bad), valid)}")
+            if bad := (row.cells or {}).keys() - table.columns.keys():
+                raise UserError(f"{path}: {name}: {row.method}: cells: {unknown(min(bad), table.columns)}")
     return tables

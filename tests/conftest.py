@@ -20,10 +20,18 @@ TINY = {
     "view": {"views": 2},
     "tokenizers": {"dvae": {"vocabulary": 32, "width": 16, "codebook_dim": 8, "epochs": 1, "batch_size": 32}},
     "sizes": {"base": {"width": 16, "depth": 2, "heads": 2}},
-    "recipes": {"cae": {"batch_size": 32, "micro_batch": 16, "drop_path": 0.1}},
+    "recipes": {
+        "cae": {"batch_size": 32, "micro_batch": 16, "drop_path": 0.1},
+        "beit": {"micro_batch": 16},
+        "mae": {"micro_batch": 16, "decoder_width": 16, "decoder_heads": 2},
+        "moco_v3": {"batch_size": 32, "micro_batch": 32, "hidden_width": 32, "output_width": 16},
+        "dino": {"batch_size": 32, "micro_batch": 32, "hidden_width": 32, "bottleneck": 16, "outputs": 64},
+        "deit": {"batch_size": 32, "micro_batch": 32, "drop_path": 0.1},
+    },
     "models": {
         name: {"epochs": 2, "warmup_epochs": 1}
-        for name in ("cae-b-300", "cae-b-300-no-align", "cae-b-300-pixels", "cae-b-300-pixels-no-align")
+        for name in ("cae-b-300", "cae-b-300-no-align", "cae-b-300-pixels", "cae-b-300-pixels-no-align",
+                     "beit-b-300", "mae-b-300", "moco-v3-b-300", "dino-b-400", "deit-b-300")
     },
     "probes": {"epochs": 4, "warmup_epochs": 1, "micro_batch": 32, "views": 2,
                "linear": {"batch_size": 64}, "attentive": {"batch_size": 32}},

@@ -1,8 +1,11 @@
 import errno
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from cae.errors import UserError
 from cae.files import atomic, read_json, revision, write_json
@@ -40,3 +43,14 @@ def test_json_goes_and_comes_back(tmp_path):
 
 def test_revision_is_a_commit_or_unknown():
     assert revision() == "unknown" or len(revision().rstrip("+")) == 12
+
+
+def test_files_are_as_readable_as_the_umask_lets_them(tmp_path):
+    """safetensors writes for the owner alone; on a cluster others read what one has trained."""
+    old = os.umask(0o027)
+    try:
+        with atomic(tmp_path / "x.safetensors") as temporary:
+            save_file({"a": torch.zeros(1)}, temporary)
+    finally:
+        os.umask(old)
+    assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o640

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cae.data.datasets import Images
-from cae.data.masks import block_masks
+from cae.data.masks import draw_masks
 from cae.data.views import centre_crop, crop_boxes
 from cae.files import atomic
 from cae.params import Figure3, Image, Mask, Strict, View
@@ -24,7 +24,7 @@ def main(data: Path, params: MasksAndCropsJob, output: Path) -> None:
     p, images = params, Images(data, 1)
     indices = np.linspace(0, len(images) - 1, p.figure3.images).astype(int)
     pixels = np.stack([centre_crop(images[i], p.image.size) for i in indices])
-    masks = block_masks(indices, seed=p.seed, epoch=0, grid=p.image.grid, **p.mask.model_dump())
+    masks = draw_masks(p.mask, indices, seed=p.seed, epoch=0, grid=p.image.grid)
     side = np.full(len(indices), p.image.size)
     boxes = [crop_boxes(p.view, p.seed, indices, k, side, side)[0] for k in range(p.figure3.crops)]
     labels = [images.classes[images.labels[i]] for i in indices]

@@ -27,8 +27,8 @@ class ReconstructionJob(Strict):
 @torch.no_grad()
 def reconstruct(model: CAE, pixels: torch.Tensor) -> torch.Tensor:
     """uint8 pixels [B, S, S, 3] to what encoder and decoder make of them, float [B, S, S, 3] in [0, 1]."""
-    if model.params.target != "pixels":
-        raise UserError("a model whose target is pixels is needed to draw images")
+    if not isinstance(model, CAE) or model.params.target != "pixels":
+        raise UserError("a CAE whose target is pixels is needed to draw images")
     patch, grid = model.params.image.patch, model.params.image.grid
     patches = patchify(normalise(pixels), patch)
     ids = torch.arange(grid**2).expand(len(pixels), -1)

@@ -1,8 +1,25 @@
-"""Random block-wise masks (paper §2.2, Figure 3; BEiT's algorithm, vectorised over the batch)."""
+"""Which patches are masked: block-wise (paper §2.2, Figure 3; BEiT's algorithm, vectorised over the batch) or at random."""
 
 import numpy as np
 
 from cae.data.rng import MASK, uniforms
+from cae.params import Mask
+
+
+def draw_masks(recipe: Mask, indices: np.ndarray, *, seed: int, epoch: int, grid: int) -> np.ndarray:
+    """Masks bool [B, grid, grid] of images `indices` in an epoch, exactly `recipe.count` patches masked in each."""
+    if recipe.kind == "random":
+        return random_masks(indices, seed=seed, epoch=epoch, grid=grid, count=recipe.count)
+    return block_masks(
+        indices, seed=seed, epoch=epoch, grid=grid, count=recipe.count, min_block=recipe.min_block,
+        min_aspect=recipe.min_aspect,
+    )  # fmt: skip
+
+
+def random_masks(indices: np.ndarray, *, seed: int, epoch: int, grid: int, count: int) -> np.ndarray:
+    """`count` patches of each image, every set of so many as likely as any other (MAE)."""
+    ranks = uniforms(grid**2, seed, MASK, epoch, np.asarray(indices)).argsort(1, kind="stable").argsort(1)
+    return (ranks < count).reshape(-1, grid, grid)
 
 
 def block_masks(

@@ -4,9 +4,13 @@ Crops and masks must not depend on worker counts, batch composition or restarts,
 batch at once. A keyed hash gives both; a stateful generator gives neither.
 """
 
-import numpy as np
+import random
+from contextlib import contextmanager
 
-VIEW, MASK, ORDER = 1, 2, 3  # first key after the seed: keeps the uses of one seed apart
+import numpy as np
+import torch
+
+VIEW, MASK, ORDER, JITTER, AUGMENT = 1, 2, 3, 4, 5  # first key after the seed: keeps the uses of one seed apart
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
@@ -31,3 +35,20 @@ def uniforms(n: int, seed: int, *key) -> np.ndarray:
 def permutation(n: int, seed: int, *key) -> np.ndarray:
     """A permutation of range(n), int64 [n], as a pure function of its key."""
     return np.argsort(uniforms(n, seed, *key), kind="stable")
+
+
+@contextmanager
+def seeded(seed: int, *key):
+    """Inside, the generators of Python, NumPy and PyTorch start from a pure function of the key: for libraries'
+    augmentations, which draw from them. Afterwards they are as they were."""
+    value = int(uniforms(1, seed, *key)[0] * 2**32)
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(value)
+    np.random.seed(value)
+    torch.default_generator.manual_seed(value)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 from PIL import Image
+from torchvision.transforms import ColorJitter
 
-from cae.data.rng import VIEW, uniforms
-from cae.params import Crop
+from cae.data.rng import JITTER, VIEW, seeded, uniforms
+from cae.params import Crop, View
 
 TRIES = 10  # of random resized crop, before it falls back to the centre (as torchvision's)
 
@@ -43,6 +44,14 @@ def _centre_boxes(recipe: Crop, widths: np.ndarray, heights: np.ndarray) -> np.n
     h = np.minimum(heights, np.rint(widths / recipe.ratio[0])).astype(np.int64)
     left, top = (widths - w) // 2, (heights - h) // 2
     return np.stack([left, top, left + w, top + h], -1)
+
+
+def jitter(image: Image.Image, recipe: View, seed: int, index: int, view: int) -> Image.Image:
+    """The whole image with its brightness, contrast and saturation changed, in random order (BEiT's public code)."""
+    if not recipe.jitter:
+        return image
+    with seeded(seed, JITTER, view, index):
+        return ColorJitter(recipe.jitter, recipe.jitter, recipe.jitter)(image)
 
 
 def render(image: Image.Image, box, flip: bool, size: int, resample=BICUBIC) -> np.ndarray:

@@ -2,10 +2,8 @@
 
 Where the paper leaves a detail open this follows the public code (github.com/lxtGH/CAE), named at each place. One
 choice differs from it on purpose: the alignment targets come from the same encoder with its current weights, as the
-paper says, not from a copy that lags one step.
+paper says, not from a copy that lags one step. (With `alignment_momentum` they come from its moving average: G.3.)
 """
-
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +11,10 @@ from timm.layers import DropPath, LayerScale, Mlp
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from cae.data.batches import MaskedViews
+from cae.models import ema
 from cae.models.vit import (
+    LayerNorm,
     build_encoder,
     encode,
     freeze_key_bias,
@@ -24,9 +25,7 @@ from cae.models.vit import (
     sincos_positions,
     truncated_normal,
 )  # fmt: skip
-from cae.params import Pretraining
-
-LayerNorm = partial(nn.LayerNorm, eps=1e-6)  # as timm's ViT
+from cae.params import CAEModel
 
 
 class CrossAttention(nn.Module):
@@ -74,8 +73,8 @@ class RegressorBlock(nn.Module):
 class CAE(nn.Module):
     """The model of Equation 1. `forward` takes a batch and returns its loss terms."""
 
-    def __init__(self, params: Pretraining, vocabulary: int | None = None):
-        """`vocabulary`: the number of discrete targets; needed when params.target is "tokens"."""
+    def __init__(self, params: CAEModel, vocabulary: int = 1):
+        """`vocabulary`: the number of discrete targets, where params.target is "tokens"."""
         super().__init__()
         self.params = p = params
         encoder = build_encoder(p)  # drawn first: every model of a seed and size starts from the same encoder
@@ -101,6 +100,15 @@ class CAE(nn.Module):
         freeze_key_bias(self.decoder)
         self.register_buffer("positions", sincos_positions(p.image.grid, p.width), persistent=False)
         self.encoder = encoder
+        self.target_encoder = ema.frozen_copy(encoder) if p.alignment_momentum else None
+
+    @staticmethod
+    def batches(images, params: CAEModel, tokens) -> MaskedViews:
+        return MaskedViews(images, params, tokens)
+
+    def after_step(self, progress: float) -> None:
+        if self.target_encoder is not None:
+            ema.update(self.target_encoder, self.encoder, self.params.alignment_momentum)
 
     def regress(self, visible: Tensor, pos_visible: Tensor, pos_masked: Tensor) -> Tensor:
         """H: latents of the visible patches [B, v, D] to Z_m, predicted latents of the masked ones [B, m, D]."""
@@ -143,7 +151,7 @@ class CAE(nn.Module):
         if self.params.alignment_weight:
             # sg[.] of Equation 1. The targets are drawn with drop path on, as the public code draws them.
             with torch.no_grad():
-                z_target = encode(self.encoder, masked_patches, masked)
+                z_target = encode(self.target_encoder or self.encoder, masked_patches, masked)
             terms["alignment"] = F.mse_loss(z_masked.float(), z_target.float())
             loss = loss + self.params.alignment_weight * terms["alignment"]
         return {"loss": loss, **terms}

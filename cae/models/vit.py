@@ -1,38 +1,60 @@
 """The encoder: timm's VisionTransformer, unchanged inside, run on any subset of an image's patches."""
 
+from functools import partial
+
 import timm
 import torch
 import torch.nn.functional as F
-from timm.models import VisionTransformer
+from timm.models import Beit, VisionTransformer
 from torch import Tensor, nn
 
-from cae.params import Encoder
+from cae.params import Pretraining
 
 # ImageNet's channel means and standard deviations, of pixels in [0, 1]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-ARCHITECTURE = "vit_base_patch16_224"  # timm's name; every size is this one with other arguments
+LayerNorm = partial(nn.LayerNorm, eps=1e-6)  # as timm's ViT
 
 
-def timm_arguments(params: Encoder) -> dict:
-    """Arguments that turn timm's `ARCHITECTURE` into this encoder."""
-    return dict(
+def timm_model(params: Pretraining, classes: int = 0) -> tuple[str, dict]:
+    """timm's name and arguments of a model's encoder: every size is a base model with other arguments.
+
+    `classes`: of a classifier on the class token; 0 for none.
+    """
+    arguments = dict(
         img_size=params.image.size, patch_size=params.image.patch, embed_dim=params.width, depth=params.depth,
-        num_heads=params.heads, init_values=params.layer_scale, num_classes=0,
+        num_heads=params.heads, init_values=params.layer_scale or None, num_classes=classes,
     )  # fmt: skip
+    if params.method == "beit":
+        return "beit_base_patch16_224", arguments | dict(
+            global_pool="token", use_rel_pos_bias=False, use_shared_rel_pos_bias=True
+        )
+    return "vit_base_patch16_224", arguments
 
 
-def build_encoder(params: Encoder) -> VisionTransformer:
-    """An initialised encoder with fixed 2-D sine-cosine positions (public code; class position zero).
+def create_encoder(params: Pretraining, classes: int = 0, **options) -> VisionTransformer | Beit:
+    """A model's encoder, initialised as timm does."""
+    name, arguments = timm_model(params, classes)
+    return timm.create_model(name, **{"drop_path_rate": params.drop_path, **arguments, **options})
+
+
+def fix_positions(vit: VisionTransformer) -> None:
+    """Give the encoder fixed 2-D sine-cosine positions; the class token's is zero."""
+    width = vit.embed_dim
+    positions = sincos_positions(vit.patch_embed.grid_size[0], width)
+    vit.pos_embed = nn.Parameter(torch.cat([torch.zeros(1, width), positions])[None], requires_grad=False)
+
+
+def build_encoder(params: Pretraining) -> VisionTransformer:
+    """CAE's encoder, initialised, with fixed positions (public code).
 
     timm's qkv has a bias on the keys that CAE's lacks: the two are equivalent, since a key bias adds one constant
     per query to the attention logits and the softmax removes it. It is kept at zero so that the trained parameters
     are those of CAE.
     """
-    vit = timm.create_model(ARCHITECTURE, drop_path_rate=params.drop_path, **timm_arguments(params))
+    vit = create_encoder(params)
     initialise(vit)
-    positions = sincos_positions(params.image.grid, params.width)
-    vit.pos_embed = nn.Parameter(torch.cat([torch.zeros(1, params.width), positions])[None], requires_grad=False)
+    fix_positions(vit)
     freeze_key_bias(vit.blocks)
     return vit
 
@@ -67,14 +89,14 @@ def freeze_key_bias(blocks: nn.Module) -> None:
 
 
 def sincos_positions(grid: int, width: int) -> Tensor:
-    """Fixed positions [grid * grid, width], row by row: (sin x, cos x, sin y, cos y), temperature 10000 (MoCo v3)."""
+    """Fixed positions [grid * grid, width], row by row: (sin y, cos y, sin x, cos x), temperature 10000 (MoCo v3)."""
     if width % 4:
         raise ValueError(f"width {width} is not a multiple of 4")
     omega = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
     angles = torch.arange(grid, dtype=torch.float64)[:, None] * omega
     wave = torch.cat([angles.sin(), angles.cos()], 1)
     x, y = wave[None].expand(grid, -1, -1), wave[:, None].expand(-1, grid, -1)
-    return torch.cat([x, y], -1).flatten(0, 1).float()
+    return torch.cat([y, x], -1).flatten(0, 1).float()
 
 
 def normalise(pixels: Tensor) -> Tensor:
@@ -100,7 +122,12 @@ def encode(vit: VisionTransformer, patches: Tensor, ids: Tensor) -> Tensor:
 
     Only the given patches are embedded. The class token takes part and is left out of the result.
     """
+    return encode_all(vit, patches, ids)[:, 1:]
+
+
+def encode_all(vit: VisionTransformer, patches: Tensor, ids: Tensor) -> Tensor:
+    """As `encode`, the class token first: [B, 1 + n, D]."""
     x = F.linear(patches, vit.patch_embed.proj.weight.flatten(1), vit.patch_embed.proj.bias)
     x = x + vit.pos_embed[0, 1:][ids]
     class_token = (vit.cls_token + vit.pos_embed[:, :1]).expand(len(x), -1, -1)
-    return vit.norm(vit.blocks(torch.cat([class_token, x], 1)))[:, 1:]
+    return vit.norm(vit.blocks(torch.cat([class_token, x], 1)))

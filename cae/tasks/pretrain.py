@@ -1,20 +1,32 @@
 """Pretrain one model and leave its encoder, its full checkpoint and its metrics."""
 
+import importlib
 import shutil
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from cae.data.batches import MaskedViews, Views, loader, micro_batches, workers
+from cae.data.batches import loader, micro_batches, workers
 from cae.data.datasets import Images
 from cae.errors import UserError
 from cae.files import atomic, read_json, text_hash
-from cae.models.cae import CAE
 from cae.models.encoders import save_encoder
-from cae.params import Pretraining
+from cae.params import Pretraining, read_model
 from cae.tokenizers import cache
 from cae.training.loop import Schedule, load_checkpoint, start, train
-from cae.training.optim import adamw, warmup_cosine
+from cae.training.optim import adamw, cosine, warmup_cosine
+
+CLASSES = {"cae": "CAE", "beit": "BEiT", "mae": "MAE", "moco_v3": "MoCoV3", "dino": "DINO", "deit": "DeiT"}
+
+
+def build(params: Pretraining, outputs: int = 1) -> nn.Module:
+    """A model, initialised. `outputs`: how many tokens or (DeiT) classes it chooses from, where it does.
+
+    The module is named at run time, so that no method's code counts as part of another's.
+    """
+    module = importlib.import_module(f"cae.models.{params.method}")
+    return getattr(module, CLASSES[params.method])(params, outputs)
 
 
 def main(
@@ -29,42 +41,49 @@ def main(
     fabric = start(threads, gpus)
     images = Images(data, 0)
     schedule = Schedule(len(images), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
-    belongs, cached, vocabulary = {"dataset": images.fingerprint}, None, None
-    if p.needs_tokens:
+    belongs, cached, outputs = {"dataset": images.fingerprint}, None, 1
+    if p.target_tokenizer:
         if not (tokenizer and tokens):
             raise UserError(f"{output.name}: targets are tokens; name --tokenizer and --tokens")
         about = read_json(tokenizer / "tokenizer.json")
-        vocabulary = about["params"]["vocabulary"]
+        outputs = about["params"]["vocabulary"]
         belongs = cache.identity(images.fingerprint, about, p.seed, p.view)
         cached = cache.open_cache(tokens, (len(images), p.view.views, p.image.grid, p.image.grid), belongs)
+    elif p.method == "deit":
+        outputs = len(images.classes)
 
     torch.manual_seed(p.seed)
-    model = CAE(p, vocabulary or 1)
-    batches = MaskedViews(Views(images, p.view, p.view.views, p.image.size, p.seed), p.mask, p.image.grid, cached)
+    model = build(p, outputs)
+    optimizer = adamw(model, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay)
+    batches = model.batches(images, p, cached)
+    if fabric.world_size > 1:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     warmup = p.warmup_epochs * schedule.steps_per_epoch
     params_hash = text_hash(p.model_dump_json() + str(belongs))
     processes = workers(threads, gpus, fabric.device.type)
+    repeats = getattr(p, "repeats", 1)
+    last_decay = getattr(p, "final_weight_decay", p.weight_decay)
     train(
-        fabric, model, adamw(model, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay),
-        lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
+        fabric, model, optimizer,
+        lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank, repeats), processes),
         schedule, lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
+        weight_decay_at=lambda step: cosine(step / schedule.steps, p.weight_decay, last_decay),
         clip=p.clip, seed=p.seed, work=work, params_hash=params_hash + code, checkpoint_minutes=checkpoint_minutes,
         title=output.name,
     )  # fmt: skip
     if fabric.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
         provenance = {"model": output.name, "epochs": p.epochs, "images": schedule.steps * p.batch_size,
-                      "params_hash": params_hash, **belongs}  # fmt: skip
+                      "outputs": outputs, "params_hash": params_hash, **belongs}  # fmt: skip
         save_encoder(output, model.encoder, p, provenance)
         for source, target in (("metrics.jsonl", "metrics.jsonl"), ("state.ckpt", "last.ckpt")):
             with atomic(output / target) as temporary:
                 shutil.copy(work / source, temporary)
 
 
-def load_model(folder: Path) -> CAE:
-    """The whole pretrained model in a folder, regressor and decoder included, in evaluation mode."""
-    params = Pretraining(**read_json(folder / "config.json")["params"])
-    state = load_checkpoint(folder / "last.ckpt")["model"]
-    model = CAE(params, len(state["head.weight"]))
-    model.load_state_dict(state)
+def load_model(folder: Path) -> nn.Module:
+    """The whole pretrained model in a folder, heads and decoders included, in evaluation mode."""
+    config = read_json(folder / "config.json")
+    model = build(read_model(config["params"]), config["outputs"])
+    model.load_state_dict(load_checkpoint(folder / "last.ckpt")["model"])
     return model.eval().requires_grad_(False)

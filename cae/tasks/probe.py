@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from timm.optim import Lars
 from torch import Tensor, nn
 
-from cae.data.batches import Pixels, Views, loader, workers
+from cae.data.batches import CentreCrops, Pixels, Views, loader, workers
 from cae.data.datasets import Images
 from cae.data.rng import ORDER, permutation
-from cae.data.views import centre_crop
 from cae.errors import UserError
 from cae.files import atomic, revision, text_hash, write_json
 from cae.models.encoders import load_encoder
@@ -94,17 +93,6 @@ class Head:
             parameter.grad = None if gradient is None else gradient.to(parameter.device)
 
 
-class CentreCrops:
-    """Validation images, as `Pixels` gives training images."""
-
-    def __init__(self, images: Images, size: int):
-        self.images, self.size = images, size
-
-    def __getitem__(self, key):
-        _, indices = key
-        return {"pixels": torch.from_numpy(np.stack([centre_crop(self.images[i], self.size) for i in indices]))}
-
-
 class Tokens:
     """The frozen encoder's tokens [B, 1 + N, D] of a data set's images, kept in memory (float16) where they fit."""
 
@@ -114,7 +102,7 @@ class Tokens:
         self.encoder, self.dataset, self.images, self.views = encoder, dataset, images, views
         self.micro_batch, self.workers, self.device = micro_batch, workers, device
         self.encoded = 0
-        shape = (views, images, *encoder.pos_embed.shape[1:])
+        shape = (views, images, 1 + encoder.patch_embed.num_patches, encoder.embed_dim)
         self.kept = (
             torch.empty(shape, dtype=torch.float16) if 2 * np.prod(shape, dtype=np.int64) <= KEEP_BYTES else None
         )

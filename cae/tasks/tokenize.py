@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from cae.data.batches import loader, workers
 from cae.data.datasets import Images
-from cae.data.views import LANCZOS, crop_boxes, render
+from cae.data.views import LANCZOS, crop_boxes, jitter, render
 from cae.errors import UserError
 from cae.files import read_json, write_json
 from cae.params import Image, Strict, View
@@ -42,7 +42,8 @@ class Chunks(Dataset):
         k = np.arange(view.views)
         width, height = (np.full(len(k), side) for side in image.size)
         boxes, flips = crop_boxes(view, self.params.seed, np.full(len(k), index), k, width, height)
-        return np.stack([render(image, box, flip, self.size, LANCZOS) for box, flip in zip(boxes, flips)])
+        images = (jitter(image, view, self.params.seed, index, i) for i in k)
+        return np.stack([render(*crop, self.size, LANCZOS) for crop in zip(images, boxes, flips)])
 
 
 def shard_range(images: int, shard: int, shards: int) -> range:

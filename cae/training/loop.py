@@ -85,6 +85,7 @@ def train(
     schedule: Schedule,
     *,
     lr_at: Callable[[int], float],
+    weight_decay_at: Callable[[int], float] | None = None,
     clip: float | None,
     seed: int,
     work: Path,
@@ -95,12 +96,14 @@ def train(
     """Train `model` in place, saving its state in `work` as it goes and going on from what it finds there.
 
     `model(batch)` returns loss terms, of which `loss` is minimised; `batches(step)` yields micro-batches from that
-    step on. `work/state.ckpt` is saved every `checkpoint_minutes` and on SIGTERM; `work/metrics.jsonl` grows a line
-    every hundredth of the run, or every hundred steps where that is more often. Raises UserError if the loss is not
-    finite or the state is another run's.
+    step on. A model's methods `before_step(progress)` and `after_step(progress)`, where it has them, are called around
+    each step of the optimiser (a teacher follows the model, say). `work/state.ckpt` is saved every `checkpoint_minutes`
+    and on SIGTERM; `work/metrics.jsonl` grows a line every hundredth of the run, or every hundred steps where that is
+    more often. Raises UserError if the loss is not finite or the state is another run's.
     """
     if fabric.device.type == "cpu":
         use_onednn(model)
+    before_step, after_step = (getattr(model, name, None) for name in ("before_step", "after_step"))
     model, optimizer = fabric.setup(model, optimizer)
     model.train()
     run = Run(work / "state.ckpt", params_hash)
@@ -117,6 +120,8 @@ def train(
         lr = lr_at(run.step)
         for group in optimizer.param_groups:
             group["lr"] = lr
+            if weight_decay_at and group["weight_decay"]:
+                group["weight_decay"] = weight_decay_at(run.step)
         for micro in range(schedule.accumulate):
             batch = fabric.to_device(next(source))
             batch["progress"] = run.step / total
@@ -128,9 +133,13 @@ def train(
         if clip:
             norm = fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
             run.add({"gradient_norm": norm}, 1)
+        if before_step:
+            before_step(run.step / total)
         optimizer.step()
         optimizer.zero_grad()
         run.step += 1
+        if after_step:
+            after_step(run.step / total)
         bar.update(size)
         if run.step * rows // total > (run.step - 1) * rows // total:
             now = run.step, time.monotonic()

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cae.data.masks import block_masks, split_ids
+from cae.data.masks import block_masks, draw_masks, random_masks, split_ids
+from cae.params import Mask
 
 PAPER = {"seed": 0, "epoch": 0, "grid": 14, "count": 98, "min_block": 16, "min_aspect": 0.3}
 # Share of masks that hold each position, measured on 60,000 masks of the public generator;
@@ -67,3 +68,20 @@ def test_split_ids_partition_the_patches():
     for i in range(5):
         assert sorted([*visible[i], *masked[i]]) == list(range(196))
         assert masks[i].ravel()[masked[i]].all() and (np.diff(masked[i]) > 0).all()
+
+
+def test_random_masks_are_exact_and_every_patch_is_as_likely():
+    masks = random_masks(np.arange(20_000), seed=0, epoch=3, grid=14, count=147)
+    assert (masks.sum((1, 2)) == 147).all()
+    assert np.abs(masks.mean(0) - 0.75).max() < 0.015
+    assert (masks[:, :, 1:] == masks[:, :, :-1]).mean() == pytest.approx((147 * 146 + 49 * 48) / (196 * 195), abs=0.003)
+    np.testing.assert_array_equal(random_masks(np.array([5]), seed=0, epoch=3, grid=14, count=147)[0], masks[5])
+    assert (random_masks(np.array([5]), seed=0, epoch=4, grid=14, count=147)[0] != masks[5]).any()
+
+
+def test_params_pick_the_kind_of_mask():
+    recipe = {"count": 98, "min_block": 16, "min_aspect": 0.3}
+    blocks = draw_masks(Mask(kind="block", **recipe), np.arange(8), seed=0, epoch=0, grid=14)
+    np.testing.assert_array_equal(blocks, block_masks(np.arange(8), **PAPER))
+    scattered = draw_masks(Mask(kind="random", **recipe), np.arange(8), seed=0, epoch=0, grid=14)
+    np.testing.assert_array_equal(scattered, random_masks(np.arange(8), seed=0, epoch=0, grid=14, count=98))

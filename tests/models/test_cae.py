@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cae.data.masks import block_masks, split_ids
+from cae.data.masks import draw_masks, split_ids
 from cae.models.cae import CAE, CrossAttention, RegressorBlock
 from cae.models.vit import build_encoder, encode, normalise, patchify, sincos_positions
 from cae.params import load
@@ -20,7 +20,7 @@ def paper():
 
 def batch(params, n=2, vocabulary=8192):
     g, size = params.image.grid, params.image.size
-    visible, masked = split_ids(block_masks(range(n), seed=0, epoch=0, grid=g, **params.mask.model_dump()))
+    visible, masked = split_ids(draw_masks(params.mask, range(n), seed=0, epoch=0, grid=g))
     torch.manual_seed(0)
     return {
         "pixels": torch.randint(0, 256, (n, size, size, 3), dtype=torch.uint8),
@@ -195,7 +195,7 @@ def test_sine_cosine_positions_by_hand():
     for y, x in ((0, 0), (3, 11), (13, 2)):
         for i in (0, 7, 191):
             omega = 10000 ** (-i / 192)
-            expected = [math.sin(x * omega), math.cos(x * omega), math.sin(y * omega), math.cos(y * omega)]
+            expected = [math.sin(y * omega), math.cos(y * omega), math.sin(x * omega), math.cos(x * omega)]
             got = positions[y, x, [i, 192 + i, 384 + i, 576 + i]]
             assert got.tolist() == pytest.approx(expected, abs=1e-5)
 

@@ -262,15 +262,66 @@ def test_sigterm_to_the_whole_group_still_saves(run, tiny, data, tmp_path):
     assert load_checkpoint(tmp_path / "work" / "state.ckpt")["step"] > 0
 
 
-def test_workers_change_nothing(tiny, data):
+@pytest.mark.parametrize("name", ["cae-b-300-pixels", "dino-b-400", "deit-b-300"])
+def test_workers_change_nothing(tiny, data, name):
     """The same micro-batches, in the same order, from this process and from two others."""
-    from cae.data.batches import MaskedViews, Views, loader
+    from cae.data.batches import loader
     from cae.data.datasets import Images
+    from cae.tasks.pretrain import build
 
-    images = Images(data["imagenet"], 0)
-    batches = MaskedViews(Views(images, tiny.view, 2, 48, 0), tiny.mask, 6, None)
+    images, params = Images(data["imagenet"], 0), tiny.pretraining(name)
+    batches = build(params, 10).batches(images, params, None)
     schedule = Schedule(len(images), 32, 16, 1)
-    ours, theirs = (list(loader(batches, micro_batches(schedule, 0, 0), workers)) for workers in (0, 2))
+    repeats = getattr(params, "repeats", 1)
+    ours, theirs = (list(loader(batches, micro_batches(schedule, 0, 0, 0, repeats), n)) for n in (0, 2))
     assert len(ours) == len(theirs) == 8
     for a, b in zip(ours, theirs):
-        assert all(torch.equal(a[key], b[key]) for key in ("pixels", "visible", "masked"))
+        assert a.keys() == b.keys()
+        for x, y in zip(a.values(), b.values()):
+            for one, other in zip(x, y) if isinstance(x, list) else [(x, y)]:
+                assert torch.equal(one, other)
+
+
+def test_repeated_augmentation_shows_a_third_of_the_images_three_times():
+    schedule = Schedule(50, 8, 4, 2)
+    keys = list(micro_batches(schedule, 0, 0, repeats=3))
+    assert len(keys) == 2 * schedule.steps
+    epochs = []
+    for epoch in (0, 1):
+        shown = [(i, d) for draws, indices in keys[12 * epoch : 12 * epoch + 12] for i, d in zip(indices, draws)]
+        assert len(set(shown)) == 48 and {d for _, d in shown} == {3 * epoch, 3 * epoch + 1, 3 * epoch + 2}
+        images = [i for i, _ in shown]
+        assert {images.count(i) for i in images} == {3}
+        epochs.append(set(images))
+    assert epochs[0] != epochs[1]
+    for (_, one), (_, other) in zip(micro_batches(schedule, 0, 5, repeats=3), keys[10:]):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_hooks_frame_each_step_and_weight_decay_follows_its_schedule(tmp_path):
+    class Hooked(Toy):
+        calls = []
+
+        def before_step(self, progress):
+            assert self.weight.grad is not None
+            self.calls.append(("before", progress, self.weight.detach().clone()))
+
+        def after_step(self, progress):
+            self.calls.append(("after", progress, self.weight.detach().clone()))
+
+    model, schedule = Hooked(), Schedule(40, 8, 4, 1)
+    decays = []
+    groups = [
+        {"params": [model.weight], "weight_decay": 0.1},
+        {"params": [torch.nn.Parameter(torch.ones(1))], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.1)
+    train(
+        start(1, 0), model, optimizer, toy_batches(schedule), schedule, lr_at=lambda step: 0.1,
+        weight_decay_at=lambda step: decays.append(step) or 0.1 + step, clip=None, seed=0, work=tmp_path, params_hash="a",
+    )  # fmt: skip
+    assert [(name, progress) for name, progress, _ in model.calls[:4]] == [
+        ("before", 0.0), ("after", 0.2), ("before", 0.2), ("after", 0.4)]  # fmt: skip
+    assert not torch.equal(model.calls[0][2], model.calls[1][2]) and torch.equal(model.calls[1][2], model.calls[2][2])
+    assert decays == [0, 1, 2, 3, 4]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [4.1, 0.0]

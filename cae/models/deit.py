@@ -1,0 +1,60 @@
+"""DeiT: training data-efficient image transformers (Touvron et al. 2020, arXiv 2012.12877; github.com/facebookresearch/deit).
+
+Supervised, for reference. Learning rates change step by step and the warm-up starts from 0, where the public code's
+change epoch by epoch and start from 1e-6. Its ten cool-down epochs are never reached there, and are not here.
+"""
+
+import random
+
+import torch
+import torch.nn.functional as F
+from timm.data.auto_augment import rand_augment_transform
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor, nn
+from torchvision import transforms as T
+from torchvision.transforms.v2 import CutMix, MixUp
+
+from cae.data.augment import BICUBIC
+from cae.data.batches import Augmented
+from cae.models import ema
+from cae.models.vit import MEAN, create_encoder, normalise
+from cae.params import DeiTModel
+from cae.training.optim import matrices_decay
+
+
+class DeiT(nn.Module):
+    def __init__(self, params: DeiTModel, classes: int):
+        super().__init__()
+        self.params = p = params
+        self.encoder = create_encoder(p, classes)
+        nn.init.trunc_normal_(self.encoder.cls_token, std=0.02)
+        self.average = ema.frozen_copy(self.encoder)  # kept in last.ckpt; the public results are the model's own
+        self.mixes = MixUp(alpha=p.mixup, num_classes=classes), CutMix(alpha=p.cutmix, num_classes=classes)
+
+    @staticmethod
+    def batches(images, params: DeiTModel, tokens) -> Augmented:
+        p, size = params, params.image.size
+        fill = {"translate_const": int(size * 0.45), "img_mean": tuple(round(255 * mean) for mean in MEAN)}
+        augment = T.Compose([
+            T.RandomResizedCrop(size, tuple(p.view.scale), tuple(p.view.ratio), interpolation=BICUBIC),
+            T.RandomHorizontalFlip(p.view.flip),
+            rand_augment_transform(p.randaugment, fill),
+        ])  # fmt: skip
+        return Augmented(images, lambda image: [augment(image)], p.seed)
+
+    @staticmethod
+    def decays(name: str, parameter: nn.Parameter) -> bool:
+        return matrices_decay(name, parameter) and name not in ("encoder.cls_token", "encoder.pos_embed")
+
+    def after_step(self, progress: float) -> None:
+        ema.update(self.average, self.encoder, self.params.ema)
+
+    def forward(self, batch: dict) -> dict[str, Tensor]:
+        """The loss; batch: views, one uint8 [B, S, S, 3]; labels int64 [B]."""
+        images, labels = normalise(batch["views"][0]), batch["labels"]
+        if self.training:
+            random.seed(torch.initial_seed())  # timm's erasing draws from Python's generator; the loop seeds PyTorch's
+            images = RandomErasing(self.params.erasing, mode="pixel", device=images.device)(images)
+            images, labels = self.mixes[int(torch.rand(()) < 0.5)](images, labels)
+        loss = F.cross_entropy(self.encoder(images).float(), labels, label_smoothing=self.params.smoothing)
+        return {"loss": loss}

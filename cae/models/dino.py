@@ -1,0 +1,117 @@
+"""DINO: emerging properties in self-supervised vision transformers (Caron et al. 2021, arXiv 2104.14294;
+github.com/facebookresearch/dino).
+
+A student on all crops of an image predicts what its moving average, the teacher, says of the two large crops. Centring
+and sharpening of the teacher's output keep it from collapsing. Learned positions are resampled for the small crops by
+timm, with antialiasing; the public code has none.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cae.data.augment import contrastive
+from cae.data.batches import Augmented
+from cae.models import ema
+from cae.models.collapse import gather_devices, spread
+from cae.models.vit import create_encoder, normalise
+from cae.params import DINOModel
+from cae.training.optim import cosine
+
+
+class Head(nn.Module):
+    """Three layers to a bottleneck, normalised, then a linear layer whose rows have norm one."""
+
+    def __init__(self, p: DINOModel):
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(p.width, p.hidden_width), nn.GELU(), nn.Linear(p.hidden_width, p.hidden_width), nn.GELU(),
+            nn.Linear(p.hidden_width, p.bottleneck),
+        )  # fmt: skip
+        for layer in self.mlp[::2]:
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+        self.last = nn.Parameter(nn.Linear(p.bottleneck, p.outputs).weight.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, D] to [B, outputs]."""
+        return F.linear(F.normalize(self.mlp(x), dim=-1), F.normalize(self.last, dim=-1))
+
+
+class DINO(nn.Module):
+    """`encoder` is the teacher: what the public code evaluates and releases."""
+
+    def __init__(self, params: DINOModel, _: int = 1):
+        super().__init__()
+        self.params = p = params
+        self.student = create_encoder(p, dynamic_img_size=True)
+        nn.init.trunc_normal_(self.student.cls_token, std=0.02)
+        self.student_head = Head(p)
+        self.encoder = create_encoder(p, dynamic_img_size=True, drop_path_rate=0.0).requires_grad_(False)
+        self.encoder.load_state_dict(self.student.state_dict())
+        self.head = ema.frozen_copy(self.student_head)
+        self.register_buffer("centre", torch.zeros(1, p.outputs))
+
+    @staticmethod
+    def batches(images, params: DINOModel, tokens) -> Augmented:
+        p, size = params, params.image.size
+        large = [contrastive(size, p.view, p.view.scale, blur=blur, solarize=s) for blur, s in ((1.0, 0.0), (0.1, 0.2))]
+        small = contrastive(p.local_size, p.view, p.local_scale, blur=0.5, solarize=0.0)
+        crops = [*large, *[small] * p.local_crops]
+        return Augmented(images, lambda image: [crop(image) for crop in crops], p.seed)
+
+    def before_step(self, progress: float) -> None:
+        """Each parameter's gradient is clipped by itself; the head's last layer stands still in the first epochs."""
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                nn.utils.clip_grad_norm_(parameter, self.params.clip_each)
+        if self._epoch(progress) < self.params.frozen_epochs:
+            self.student_head.last.grad = None
+
+    def after_step(self, progress: float) -> None:
+        momentum = cosine(progress, self.params.momentum, 1.0)
+        ema.update(self.encoder, self.student, momentum)
+        ema.update(self.head, self.student_head, momentum)
+
+    def _epoch(self, progress: float) -> int:
+        return int(progress * self.params.epochs + 1e-6)
+
+    def teacher_temperature(self, progress: float) -> float:
+        """Rises linearly, epoch by epoch, over the first `teacher_warmup_epochs`."""
+        low, high = self.params.teacher_temperature
+        steps = max(1, self.params.teacher_warmup_epochs - 1)
+        return low + (high - low) * min(1.0, self._epoch(progress) / steps)
+
+    def forward(self, batch: dict) -> dict[str, Tensor]:
+        """Loss terms; batch: views, uint8 [B, S, S, 3], the two large crops first; progress, of the run, in [0, 1].
+
+        `divergence` is the loss without the teacher's own entropy, which centring raises at first: what is left to learn.
+        `entropy` of the teacher's output, over log(outputs), is 1 where it collapses to uniform; `entropy_of_mean`, of
+        its mean over the batch, is 0 where all images get the same sharp answer.
+        """
+        p = self.params
+        views = [normalise(view) for view in batch["views"]]
+        groups = [torch.cat(views[:2]), *([torch.cat(views[2:])] if p.local_crops else [])]  # of one size each
+        students = torch.cat([self.student.forward_features(group)[:, 0] for group in groups])
+        students = (self.student_head(students).float() / p.student_temperature).log_softmax(-1).chunk(len(views))
+        with torch.no_grad():
+            features = self.encoder.forward_features(groups[0])[:, 0]
+            outputs = self.head(features).float()
+            targets = ((outputs - self.centre) / self.teacher_temperature(batch["progress"])).softmax(-1)
+        pairs = [
+            -(target * student).sum(-1).mean()
+            for i, target in enumerate(targets.chunk(2)) for j, student in enumerate(students) if i != j
+        ]  # fmt: skip
+        if self.training:
+            mean = gather_devices(outputs.mean(0, keepdim=True))[0].mean(0, keepdim=True)
+            self.centre.lerp_(mean, 1 - p.centre_momentum)
+        loss, unsure = sum(pairs) / len(pairs), entropy(targets).mean()
+        return {"loss": loss, "divergence": loss.detach() - unsure * math.log(p.outputs), "entropy": unsure,
+                "entropy_of_mean": entropy(targets.mean(0)), "spread": spread(features)}  # fmt: skip
+
+
+def entropy(p: Tensor) -> Tensor:
+    """Of distributions [..., n], as a share of log(n)."""
+    return torch.special.entr(p).sum(-1) / math.log(p.shape[-1])

@@ -1,0 +1,50 @@
+"""Top-1 accuracy of a supervised encoder's own classifier (Table 1: what DeiT has in the column ATT)."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cae.data.batches import CentreCrops, loader, workers
+from cae.data.datasets import Images
+from cae.errors import UserError
+from cae.files import revision, text_hash, write_json
+from cae.models.encoders import load_encoder
+from cae.models.vit import normalise
+from cae.params import Positive, Strict
+from cae.progress import progress
+from cae.training.loop import pick_device
+
+
+class ClassifyJob(Strict):
+    micro_batch: Positive
+
+
+@torch.inference_mode()
+def main(data: Path, encoder: Path, params: ClassifyJob, threads: int, gpus: int, output: Path) -> None:
+    """Metrics on the validation images; UserError where the encoder has no classifier, or one of other classes."""
+    device = pick_device(threads, gpus)
+    vit, config = load_encoder(encoder)
+    images = Images(data, 1)
+    if vit.num_classes != len(images.classes):
+        raise UserError(f"{encoder}: classifies {vit.num_classes} classes, the data set has {len(images.classes)}")
+    vit.to(device)
+    chunks = np.array_split(np.arange(len(images)), -(-len(images) // params.micro_batch))
+    crops = CentreCrops(images, config["arguments"]["img_size"])
+    batches = loader(crops, ((0, indices) for indices in chunks), workers(threads, gpus, device))
+    right, began = np.zeros(2, int), time.monotonic()
+    with progress(f"classify {encoder.name}", len(images)) as bar:
+        for indices, batch in zip(chunks, batches):
+            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+                logits = vit(normalise(batch["pixels"].to(device))).float().cpu()
+            ranks = logits.topk(min(5, logits.shape[1])).indices.numpy() == images.labels[indices, None]
+            right += ranks[:, 0].sum(), ranks.any(1).sum()
+            bar.update(len(indices))
+    seconds = time.monotonic() - began
+    top1, top5 = (round(100 * n / len(images), 3) for n in right.tolist())
+    write_json(output, {
+        "model": encoder.name, "protocol": "supervised", "top1": top1, "top5": top5, "val_images": len(images),
+        "classes": vit.num_classes, "params_hash": text_hash(config["params_hash"] + images.fingerprint),
+        "seconds": round(seconds, 1), "images_per_second": round(len(images) / seconds, 1), "revision": revision(),
+    })  # fmt: skip

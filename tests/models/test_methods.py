@@ -1,0 +1,532 @@
+"""BEiT, MAE, MoCo v3, DINO, DeiT: their losses against plain formulas, known parameter counts, teachers, and collapse."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cae.cli import main as command
+from cae.data.masks import draw_masks, split_ids
+from cae.models import ema
+from cae.models.collapse import spread
+from cae.models.dino import DINO, entropy
+from cae.models.vit import gather, normalise, patchify
+from cae.params import load
+from cae.tasks.pretrain import build, load_model
+from cae.training.optim import adamw
+from tests.conftest import ROOT
+
+PAPER = load(ROOT / "params" / "paper.yaml")
+BASELINES = ("beit-b-300", "mae-b-300", "moco-v3-b-300", "dino-b-400", "deit-b-300")
+
+
+def count(parameters) -> int:
+    return sum(p.numel() for p in parameters)
+
+
+def make(tiny, name, outputs=1, **change):
+    torch.manual_seed(0)
+    return build(tiny.pretraining(name).model_copy(update={"drop_path": 0.0, **change}), outputs)
+
+
+def masked_batch(params, n=4, vocabulary=32):
+    """A batch of random pixels, masks as the params say, random tokens."""
+    generator = torch.Generator().manual_seed(1)
+    g, size = params.image.grid, params.image.size
+    visible, masked = split_ids(draw_masks(params.mask, np.arange(n), seed=0, epoch=0, grid=g))
+    return {
+        "pixels": torch.randint(0, 256, (n, size, size, 3), dtype=torch.uint8, generator=generator),
+        "visible": torch.from_numpy(visible),
+        "masked": torch.from_numpy(masked),
+        "tokens": torch.randint(0, vocabulary, (n, g * g), generator=generator),
+    }
+
+
+def view_batch(params, n=6, views=2, progress=0.3):
+    generator = torch.Generator().manual_seed(2)
+    sizes = [params.image.size] * min(views, 2) + [getattr(params, "local_size", 0)] * (views - 2)
+    pixels = [torch.randint(0, 256, (n, size, size, 3), dtype=torch.uint8, generator=generator) for size in sizes]
+    return {"views": pixels, "labels": torch.arange(n) % 10, "progress": progress}
+
+
+def disturb(pixels, ids, patch):
+    """Pixels with the patches `ids` [B, m] of each image replaced by their negatives."""
+    out, g = pixels.clone(), pixels.shape[1] // patch
+    for image, patches in zip(out, ids):
+        for index in patches.tolist():
+            y, x = divmod(index, g)
+            square = image[y * patch : (y + 1) * patch, x * patch : (x + 1) * patch]
+            square.copy_(255 - square)
+    return out
+
+
+# --- known numbers
+
+
+@pytest.mark.parametrize(
+    "name,outputs,expected",
+    [
+        # The public code's mae_vit_base_patch16 has 111,907,840, its decoder's fixed positions (197 x 512) among them.
+        ("mae-b-300", 1, {"all": 111_907_840 - 197 * 512}),
+        # The published ViT-S and ViT-B of DeiT.
+        ("deit-s-300", 1000, {"encoder": 22_050_664}),
+        ("deit-b-300", 1000, {"encoder": 86_567_656}),
+        # DINO's published ViT-B/16 backbone, without a classifier.
+        ("dino-b-400", 1, {"encoder": 85_798_656}),
+        # ViT-B without absolute positions and key biases, but with layer scale and one bias table of 27^2 + 3 rows.
+        ("beit-b-300", 16, {"encoder": 85_798_656 - 197 * 768 - 12 * 768 + 24 * 768 + (27**2 + 3) * 12}),
+    ],
+)
+def test_parameter_counts(name, outputs, expected):
+    params = PAPER.pretraining(name)
+    if params.method == "dino":
+        params = params.model_copy(update={"outputs": 16})
+    model = build(params, outputs)
+    parts = {"all": model.parameters(), "encoder": model.encoder.parameters()}
+    assert {part: count(parts[part]) for part in expected} == expected
+
+
+def test_recipes_are_the_published_ones():
+    masked = {name: PAPER.pretraining(name).mask for name in ("beit-b-300", "mae-b-300", "cae-b-300")}
+    assert [(m.kind, m.count) for m in masked.values()] == [("block", 75), ("random", 147), ("block", 98)]
+    lr = {name: PAPER.pretraining(name).lr for name in BASELINES}
+    assert lr == pytest.approx({
+        "beit-b-300": 1.5e-3, "mae-b-300": 1.5e-4 * 4096 / 256, "moco-v3-b-300": 1.5e-4 * 4096 / 256,
+        "dino-b-400": 5e-4 * 1024 / 256, "deit-b-300": 5e-4 * 1024 / 512,
+    })  # fmt: skip
+    assert PAPER.pretraining("deit-s-300").heads == 6 and PAPER.pretraining("moco-v3-s-300").heads == 12
+    assert PAPER.pretraining("beit-b-300").view.jitter == 0.4 and PAPER.pretraining("cae-b-300").view.jitter == 0
+
+
+@pytest.mark.parametrize(
+    "name,outputs,plain",
+    [
+        ("beit-b-300", 32, {"encoder.cls_token"}),
+        ("mae-b-300", 1, set()),
+        ("dino-b-400", 1, set()),
+        ("deit-b-300", 10, {"encoder.cls_token", "encoder.pos_embed"}),
+        ("moco-v3-b-300", 1, None),
+    ],
+)
+def test_what_weight_decay_leaves_out(tiny, name, outputs, plain):
+    """Biases, norms and what the public code names; nothing in MoCo v3."""
+    model = make(tiny, name, outputs)
+    decayed, left = (
+        group["params"] for group in adamw(model, lr=1.0, betas=(0.9, 0.99), weight_decay=0.1).param_groups
+    )
+    names = {id(p): n for n, p in model.named_parameters()}
+    left = {names[id(p)] for p in left}
+    if plain is None:
+        assert not left
+    else:
+        assert {n for n in left if dict(model.named_parameters())[n].ndim > 1} == plain
+        assert all(n.endswith(("bias", "weight", "gamma", "gamma_1", "gamma_2")) for n in left - plain)
+    assert all(p.requires_grad for p in decayed)
+
+
+# --- BEiT
+
+
+def test_beit_sees_nothing_of_masked_patches_and_scores_only_them(tiny):
+    model = make(tiny, "beit-b-300", 32)
+    data = masked_batch(model.params)
+    loss = model(data)["loss"]
+    assert loss.item() == pytest.approx(math.log(32), rel=0.05)
+    hidden = disturb(data["pixels"], data["masked"], 8)
+    torch.testing.assert_close(model({**data, "pixels": hidden})["loss"], loss)
+    shown = disturb(data["pixels"], data["visible"], 8)
+    assert (model({**data, "pixels": shown})["loss"] - loss).abs() > 1e-5
+    tokens = data["tokens"].scatter(1, data["visible"], 0)  # tokens of visible patches do not count
+    torch.testing.assert_close(model({**data, "tokens": tokens})["loss"], loss)
+
+
+def test_beit_loss_by_hand(tiny):
+    """Each block of timm's model run by itself, patch by patch masked, one cross-entropy a masked patch."""
+    model = make(tiny, "beit-b-300", 32).eval()
+    torch.nn.init.normal_(model.encoder.rel_pos_bias.relative_position_bias_table)
+    data = masked_batch(model.params, n=2)
+    losses = []
+    for i in range(2):
+        x = model.encoder.patch_embed(normalise(data["pixels"][i : i + 1])).clone()
+        for index in data["masked"][i].tolist():
+            x[0, index] = model.mask_token[0, 0]
+        x = torch.cat([model.encoder.cls_token, x], 1)
+        for block in model.encoder.blocks:
+            x = block(x, shared_rel_pos_bias=model.encoder.rel_pos_bias())
+        logits = model.head(model.encoder.norm(x))[0, 1:]
+        for index in data["masked"][i].tolist():
+            losses.append(-logits[index].log_softmax(-1)[data["tokens"][i, index]])
+    torch.testing.assert_close(model(data)["loss"], torch.stack(losses).mean())
+
+
+def test_beit_shares_caes_tokens_where_views_are_equal(tiny):
+    assert tiny.pretraining("beit-b-300").view == tiny.pretraining("cae-b-300").view
+    assert PAPER.pretraining("beit-b-300").view != PAPER.pretraining("cae-b-300").view
+
+
+# --- MAE
+
+
+def test_mae_loss_by_hand(tiny):
+    """Targets normalised patch by patch in NumPy; the sequence put back in order one patch at a time."""
+    model = make(tiny, "mae-b-300")
+    data = masked_batch(model.params, n=3)
+    patches = patchify(normalise(data["pixels"]), 8).numpy().astype(np.float64)
+    vit, total = model.encoder, []
+    for i in range(3):
+        visible, masked = data["visible"][i].tolist(), data["masked"][i].tolist()
+        assert len(masked) == 27
+        embedded = vit.patch_embed(normalise(data["pixels"][i : i + 1])) + vit.pos_embed[:, 1:]
+        x = torch.cat([vit.cls_token + vit.pos_embed[:, :1], embedded[:, visible]], 1)
+        x = model.embed(vit.norm(vit.blocks(x)))
+        sequence = [x[0, 0]]
+        for index in range(36):
+            shown = x[0, 1 + visible.index(index)] if index in visible else model.mask_token[0, 0]
+            sequence.append(shown + model.positions[index])
+        x = torch.stack(sequence)[None]
+        for block in model.decoder:
+            x = block(x)
+        predicted = model.head(model.decoder_norm(x))[0, 1:].detach().numpy()
+        for index in masked:
+            target = patches[i, index]
+            target = (target - target.mean()) / np.sqrt(target.var(ddof=1) + 1e-6)
+            total.append(((predicted[index] - target) ** 2).mean())
+    assert model(data)["loss"].item() == pytest.approx(np.mean(total), rel=1e-4)
+
+
+def test_mae_encoder_sees_visible_patches_only(tiny):
+    model = make(tiny, "mae-b-300", normalise_targets=False)
+    data = masked_batch(model.params)
+    seen = []
+    model.encoder.blocks[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    model(data), model({**data, "pixels": disturb(data["pixels"], data["masked"], 8)})
+    assert seen[0].shape[1] == 1 + 9  # of 36 patches a quarter, and the class token
+    torch.testing.assert_close(*seen)
+
+
+def test_mae_order_of_the_visible_patches_changes_nothing(tiny):
+    model = make(tiny, "mae-b-300")
+    data = masked_batch(model.params)
+    torch.testing.assert_close(model(data)["loss"], model({**data, "visible": data["visible"].flip(1)})["loss"])
+
+
+# --- MoCo v3
+
+
+def test_moco_loss_by_hand(tiny):
+    """Two cross-entropies over cosine similarities, each query's positive the key of its image's other view."""
+    model = make(tiny, "moco-v3-b-300")
+    for parameter in model.key_encoder.parameters():  # a teacher that differs from its student
+        parameter.add_(0.01 * torch.randn_like(parameter))
+    data = view_batch(model.params)
+    loss = model(copy.deepcopy(data))["loss"].item()
+
+    def unit(x):
+        x = x.detach().double().numpy()
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    views = [normalise(view) for view in data["views"]]
+    queries = [unit(model.predictor(model.projector(model.encoder.forward_features(v)[:, 0]))) for v in views]
+    keys = [unit(model.key_projector(model.key_encoder.forward_features(v)[:, 0])) for v in views]
+    total = 0
+    for q, k in ((queries[0], keys[1]), (queries[1], keys[0])):
+        logits = q @ k.T / 0.2
+        total += 2 * 0.2 * np.mean([np.log(np.exp(row).sum()) - row[i] for i, row in enumerate(logits)])
+    assert loss == pytest.approx(total, rel=1e-4)
+
+
+def test_moco_trains_neither_keys_nor_patch_embedding(tiny):
+    model = make(tiny, "moco-v3-b-300")
+    model(view_batch(model.params))["loss"].backward()
+    without = {name for name, p in model.named_parameters() if p.grad is None}
+    assert {name.split(".")[0] for name in without} == {"encoder", "key_encoder", "key_projector"}
+    assert {name for name in without if name.startswith("encoder")} == {
+        "encoder.pos_embed", "encoder.patch_embed.proj.weight", "encoder.patch_embed.proj.bias"}  # fmt: skip
+    widths = [layer.weight.shape for layer in model.projector if isinstance(layer, torch.nn.Linear)]
+    assert widths == [(32, 16), (32, 32), (16, 32)]
+    norms = [layer for layer in model.projector if isinstance(layer, torch.nn.BatchNorm1d)]
+    assert [norm.affine for norm in norms] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "name,student,teacher", [("moco-v3-b-300", "encoder", "key_encoder"), ("dino-b-400", "student", "encoder")]
+)
+def test_teacher_is_a_moving_average_whose_momentum_rises_to_one(tiny, name, student, teacher):
+    model = make(tiny, name)
+    before = {n: p.clone() for n, p in getattr(model, teacher).named_parameters()}
+    with torch.no_grad():
+        for parameter in getattr(model, student).parameters():
+            parameter.add_(1.0)
+    model.after_step(0.25)
+    momentum = 1 - (1 - model.params.momentum) * (math.cos(math.pi * 0.25) + 1) / 2
+    followed = dict(getattr(model, student).named_parameters())
+    for n, p in getattr(model, teacher).named_parameters():
+        torch.testing.assert_close(p, momentum * before[n] + (1 - momentum) * followed[n], msg=n)
+    after = {n: p.clone() for n, p in getattr(model, teacher).named_parameters()}
+    model.after_step(1.0)
+    for n, p in getattr(model, teacher).named_parameters():
+        assert torch.equal(p, after[n])
+
+
+# --- DINO
+
+
+def test_dino_loss_by_hand(tiny):
+    """Every pair of a teacher's large crop and another crop, one cross-entropy each, in NumPy."""
+    model = make(tiny, "dino-b-400")
+    torch.nn.init.normal_(model.centre, std=0.1)
+    for parameter in model.encoder.parameters():
+        parameter.add_(0.01 * torch.randn_like(parameter))
+    data, centre = view_batch(model.params, n=3, views=4), model.centre.clone()
+    loss = model(data)["loss"].item()
+
+    def softmax(x):
+        e = np.exp(x - x.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
+
+    with torch.no_grad():
+        views = [normalise(view) for view in data["views"]]
+        students = [model.student_head(model.student.forward_features(v)[:, 0]).double().numpy() for v in views]
+        outputs = [model.head(model.encoder.forward_features(v)[:, 0]).double().numpy() for v in views[:2]]
+    low, high = model.params.teacher_temperature
+    temperature = model.teacher_temperature(0.3)
+    assert low <= temperature <= high
+    total = []
+    for i, output in enumerate(outputs):
+        target = softmax((output - centre.double().numpy()) / temperature)
+        for j, student in enumerate(students):
+            if i != j:
+                total.append(-(target * np.log(softmax(student / 0.1))).sum(-1).mean())
+    assert len(total) == 2 * 3 and loss == pytest.approx(np.mean(total), rel=1e-4)
+    expected = 0.9 * centre.double().numpy() + 0.1 * np.concatenate(outputs).mean(0)
+    np.testing.assert_allclose(model.centre.numpy(), expected, atol=1e-5)
+
+
+def test_dino_head_has_a_normalised_last_layer(tiny):
+    head = make(tiny, "dino-b-400").head
+    assert head(torch.randn(5, 16)).abs().max() <= 1 + 1e-6
+    with torch.no_grad():
+        x = torch.randn(5, 16)
+        before = head(x)
+        head.last.mul_(3)
+        torch.testing.assert_close(head(x), before)
+
+
+def test_dino_freezes_the_last_layer_first_and_clips_each_parameter(tiny):
+    model = make(tiny, "dino-b-400", epochs=4, clip_each=0.01)
+    data = view_batch(model.params, views=4)
+    (1000 * model(data)["loss"]).backward()
+    model.before_step(0.2)
+    assert model.student_head.last.grad is None
+    norms = [p.grad.norm().item() for p in model.parameters() if p.grad is not None]
+    assert max(norms) <= 0.01 + 1e-6 and sum(norm > 0.0099 for norm in norms) > 5
+    model(data)["loss"].backward()
+    model.before_step(0.25)  # the second of four epochs
+    assert model.student_head.last.grad is not None
+
+
+def test_dino_teacher_temperature_rises_epoch_by_epoch():
+    params = PAPER.pretraining("dino-b-400").model_copy(update={"outputs": 4})
+    model = DINO(params.model_copy(update={"depth": 1, "width": 12, "heads": 1, "hidden_width": 4, "bottleneck": 4}))
+    published = np.concatenate([np.linspace(0.04, 0.07, 30), np.full(370, 0.07)])
+    for epoch in (0, 1, 17, 29, 30, 399):
+        for within in (0.0, 0.999):
+            assert model.teacher_temperature((epoch + within) / 400) == pytest.approx(published[epoch], abs=1e-6)
+
+
+# --- DeiT
+
+
+def test_deit_loss_by_hand(tiny):
+    """In evaluation mode: smoothed labels, no mixing."""
+    model = make(tiny, "deit-b-300", 10).eval()
+    data = view_batch(model.params, views=1)
+    logits = model.encoder(normalise(data["views"][0])).detach().double().numpy()
+    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    target = np.full((6, 10), 0.01)
+    target[np.arange(6), data["labels"]] += 0.9
+    assert model(data)["loss"].item() == pytest.approx(-(target * logs).sum(1).mean(), rel=1e-4)
+
+
+def test_deit_mixes_and_erases_as_the_seed_says(tiny, monkeypatch):
+    model = make(tiny, "deit-b-300", 10)
+    seen = []
+    forward = model.encoder.forward
+    monkeypatch.setattr(model.encoder, "forward", lambda images: seen.append(images) or forward(images))
+    data = view_batch(model.params, views=1)
+    losses = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        losses.append(model(data)["loss"])
+    assert torch.equal(losses[0], losses[1]) and torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], seen[2]) and not torch.equal(seen[0], normalise(data["views"][0]))
+
+
+def test_deit_average_follows(tiny):
+    model = make(tiny, "deit-b-300", 10)
+    before = model.average.head.weight.clone()
+    with torch.no_grad():
+        model.encoder.head.weight.add_(1.0)
+    model.after_step(0.5)
+    torch.testing.assert_close(model.average.head.weight, before + 0.01)
+
+
+# --- CAE's extensions (G.3)
+
+
+def test_alignment_targets_of_a_moving_average(tiny):
+    plain, averaged = make(tiny, "cae-b-300", 32), make(tiny, "cae-b-300", 32, alignment_momentum=0.9)
+    data = masked_batch(plain.params)
+    torch.testing.assert_close(plain(data)["loss"], averaged(data)["loss"])  # at the start the two encoders are equal
+    with torch.no_grad():
+        averaged.encoder.norm.weight.mul_(2)
+        plain.encoder.norm.weight.mul_(2)
+    assert not torch.allclose(plain(data)["alignment"], averaged(data)["alignment"])
+    averaged.after_step(0.5)
+    torch.testing.assert_close(averaged.target_encoder.norm.weight, torch.full((16,), 0.9 * 1 + 0.1 * 2))
+    averaged(data)["loss"].backward()
+    assert all(p.grad is None for p in averaged.target_encoder.parameters())
+    assert count(p for p in plain.parameters()) + count(plain.encoder.parameters()) == count(averaged.parameters())
+
+
+def test_moving_average_formula():
+    a, b = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+    expected = 0.7 * a.weight + 0.3 * b.weight
+    ema.update(a, b, 0.7)
+    torch.testing.assert_close(a.weight, expected)
+
+
+# --- collapse
+
+
+def test_spread_tells_collapsed_features_from_full_ones():
+    torch.manual_seed(0)
+    assert spread(torch.randn(512, 64)).item() == pytest.approx(1.0, abs=0.05)
+    assert spread(torch.ones(512, 64) * 3).item() < 1e-6
+    assert spread(torch.randn(512, 1) * torch.ones(1, 64)).item() == pytest.approx(1.0, abs=0.1)  # two antipodes
+    assert spread(torch.ones(64) + 0.01 * torch.randn(512, 64)).item() < 0.02
+
+
+def test_entropy_tells_uniform_and_constant_answers():
+    assert entropy(torch.full((3, 50), 0.02)).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    sharp = F.one_hot(torch.zeros(8, dtype=torch.long), 50).float()
+    assert entropy(sharp.mean(0)).item() == pytest.approx(0.0, abs=1e-6)  # one answer for all
+    various = F.one_hot(torch.arange(50), 50).float()
+    assert entropy(various.mean(0)).item() == pytest.approx(1.0, abs=1e-5) and entropy(various).max() < 1e-6
+
+
+def contrast_on(rank, model, queries, keys, folder):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    loss, right = model.contrast(queries.chunk(2)[rank], keys.chunk(2)[rank])
+    torch.save((loss, right), folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_negatives_come_from_all_devices(tiny, tmp_path):
+    """Two processes of half a batch each: their mean is the loss of the whole batch in one."""
+    model = make(tiny, "moco-v3-b-300").requires_grad_(False)
+    queries, keys = torch.randn(2, 12, 16)
+    torch.multiprocessing.start_processes(
+        contrast_on, (model, queries, keys, tmp_path), nprocs=2, start_method="fork"
+    )  # fmt: skip
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    whole = model.contrast(queries, keys)
+    for part, expected in zip(zip(*parts), whole):
+        torch.testing.assert_close(sum(part) / 2, expected)
+
+
+# --- whole runs
+
+
+@pytest.fixture(scope="module")
+def longer(run, tiny, data, tokenizer, tokens):
+    """A function from a model's name to the metrics of a run of some 120 steps."""
+
+    def train(name):
+        folder = run.folder / "longer" / name
+        change = {"epochs": 30, "width": 32, "lr": 2e-3, "layer_scale": 0.0}
+        if name.startswith("moco"):
+            change |= {"hidden_width": 64, "output_width": 32}
+        elif name.startswith("dino"):
+            change |= {
+                "lr": 1e-3,
+                "hidden_width": 64,
+                "bottleneck": 32,
+                "outputs": 256,
+                "teacher_temperature": [0.04, 0.04],
+            }
+        params = tiny.pretraining(name).model_copy(update=change)
+        common = ["--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens]
+        work = run.folder / "work" / "longer" / name
+        run("pretrain", *common, "--params", params.model_dump_json(), "--work", work, "--output", folder)
+        return [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+
+    return train
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_loss_falls_and_features_do_not_collapse(longer, name):
+    rows = longer(name)
+    falls = "divergence" if name.startswith("dino") else "loss"
+    first, last = (np.mean([row[falls] for row in part]) for part in (rows[:5], rows[-10:]))
+    assert last < 0.98 * first
+    if name.startswith(("moco", "dino")):
+        assert rows[-1]["spread"] > 0.15
+    if name.startswith("dino"):
+        assert rows[-1]["entropy_of_mean"] > 0.15 and rows[-1]["entropy"] < 0.95
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_interrupted_run_of_any_method_ends_with_the_same_bytes(
+    run, tiny, data, tokenizer, tokens, pretrained, tmp_path, monkeypatch, name
+):
+    """Teachers, centres and averages are part of the state; the model put together again is the one that was trained."""
+    expected = pretrained(name)
+    arguments = ["--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens, "--checkpoint-minutes", "0",
+                 "--params", tiny.pretraining(name).model_dump_json(), "--work", tmp_path / "work",
+                 "--output", tmp_path / name]  # fmt: skip
+    step, calls = torch.optim.AdamW.step, []
+
+    def stop(self, *a, **k):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return step(self, *a, **k)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(torch.optim.AdamW, "step", stop)
+        command(["pretrain", *map(str, arguments)])
+    command(["pretrain", *map(str, arguments)])
+    assert (tmp_path / name / "encoder.safetensors").read_bytes() == (expected / "encoder.safetensors").read_bytes()
+    ours, theirs = load_model(tmp_path / name).state_dict(), load_model(expected).state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_supervised_encoder_classifies_as_its_metrics_say(run, tiny, data, pretrained, tmp_path):
+    from cae.data.datasets import Images
+    from cae.data.views import centre_crop
+    from cae.errors import UserError
+    from cae.models.encoders import load_encoder
+    from cae.tasks.classify import ClassifyJob
+    from cae.tasks.classify import main as classify
+
+    output = tmp_path / "deit.json"
+    classify(data["imagenet"], pretrained("deit-b-300"), ClassifyJob(micro_batch=33), 1, 0, output)
+    metrics = json.loads(output.read_text())
+    vit, _ = load_encoder(pretrained("deit-b-300"))
+    images = Images(data["imagenet"], 1)
+    crops = torch.from_numpy(np.stack([centre_crop(images[i], 48) for i in range(100)]))
+    right = vit(normalise(crops)).argmax(1).numpy() == images.labels
+    assert metrics["top1"] == pytest.approx(100 * np.mean(right)) and metrics["val_images"] == 100
+    with pytest.raises(UserError, match="classifies 0 classes, the data set has 10"):
+        classify(data["imagenet"], pretrained("mae-b-300"), ClassifyJob(micro_batch=33), 1, 0, output)
+
+
+def test_gather_takes_the_right_patches():
+    x = torch.arange(24.0).reshape(2, 4, 3)
+    assert gather(x, torch.tensor([[2, 0], [1, 3]]))[:, :, 0].tolist() == [[6, 0], [15, 21]]
