@@ -1,40 +1,39 @@
 """Take a released tokenizer's weights into the project's own form."""
 
-import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
-from cae.errors import UserError
-from cae.files import file_hash
-from cae.params import DALLE, Image, Strict
-from cae.tokenizers import store
-from cae.training.loop import load_checkpoint
+from pydantic import Field
+
+from cae.params import DALLE, VQGAN, Image, Strict
+from cae.tokenizers import dalle, store, vqgan
+from cae.weights import load_all, read_weights, verified
 
 
 class ImportJob(Strict):
     image: Image
-    tokenizer: DALLE
+    tokenizer: Annotated[DALLE | VQGAN, Field(discriminator="kind")]
 
 
 def main(params: ImportJob, output: Path) -> None:
-    """Raises UserError where the file is missing, has another sha256 or holds other weights."""
+    """Every tensor of the file goes into the tokenizer or is one of those that only training and decoding need.
+
+    Raises UserError where the file is missing, has another sha256, asks for more than weights or holds other weights.
+    """
     p, grid = params.tokenizer, params.image.grid
-    file = Path(os.path.expandvars(p.file))
-    if not file.is_file():
-        raise UserError(
-            f"tokenizer file {p.file} ({file}): not found. Save the state dict of the published DALL-E encoder "
-            f"(encoder.pkl of openai/DALL-E) with torch.save and name the file in the environment variable or in params"
-        )
-    if p.sha256 and file_hash(file) != p.sha256:
-        raise UserError(f"{file}: sha256 is {file_hash(file)}, params say {p.sha256}")
+    release = {"dalle": dalle, "vqgan": vqgan}[p.kind]
+    file = verified(p.file, p.sha256, release.SOURCE)
+    content = read_weights(file, release.CLASSES)
+    if isinstance(content.get("state_dict"), Mapping):  # beside it: epoch, optimizer states, callbacks
+        content = content["state_dict"]
+    weights = {release.published_name(str(name)): value for name, value in content.items()}
+    unused = [name for name in weights if name.startswith(release.UNUSED)]
     tokenizer = store.build(p, grid)
-    weights = load_checkpoint(file)
-    missing, unexpected = set(tokenizer.state_dict()) - set(weights), set(weights) - set(tokenizer.state_dict())
-    if missing or unexpected:
-        raise UserError(
-            f"{file}: not a DALL-E encoder: lacks {sorted(missing)[:3]}, has {sorted(unexpected)[:3]} besides"
-        )
-    try:
-        tokenizer.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{file}: {error}") from None
+    load_all(tokenizer, {name: value for name, value in weights.items() if name not in unused}, file)
+    parts = ", ".join(f"{count} of {part}" for part, count in Counter(name.split(".")[0] for name in unused).items())
+    print(
+        f"{file}: {len(weights) - len(unused)} tensors taken" + (f"; not needed: {parts}" if parts else ""), flush=True
+    )
     store.save(output, tokenizer, p, grid)

@@ -1,7 +1,8 @@
 """The DALL-E encoder (Ramesh et al. 2021), the tokenizer of the paper's main results (§2.2).
 
 53.8 M parameters, 8x downsampling, 8192 tokens; the token of a patch is the argmax of its logits. Parameter names are
-those of the published encoder, so that a plain state dict of it loads. Input is squeezed to [0.1, 0.9] as in training.
+those of the published encoder (github.com/openai/DALL-E, dall_e/encoder.py). Input is squeezed to [0.1, 0.9] as in
+training. On a GPU the published class computes in float16; here tokens are float32's on every device.
 """
 
 from collections import OrderedDict
@@ -10,6 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GROUPS, BLOCKS, WIDTH = 4, 2, 256  # 4 groups of 2 blocks, 256 to 2048 channels
+
+# The released file: encoder.pkl, a pickled module of the package DALL-E; or a state dict under the same names
+# (OpenMMLab's dalle_encoder.pth) or those of Hugging Face's copy (facebook/flava-image-codebook).
+SOURCE = "Get the DALL-E encoder from https://cdn.openai.com/dall-e/encoder.pkl"
+CLASSES = (
+    "dall_e.encoder.Encoder", "dall_e.encoder.EncoderBlock", "dall_e.utils.Conv2d",
+    "torch.nn.modules.container.Sequential", "torch.nn.modules.activation.ReLU",
+    "torch.nn.modules.pooling.MaxPool2d", "torch.nn.modules.linear.Identity",
+)  # fmt: skip
+UNUSED = ()  # beginnings of names that the file holds and tokens do not need
+
+
+def published_name(name: str) -> str:
+    """The published name of a parameter; Hugging Face's copy calls blocks.group_1.block_1.res_path.conv_1.w
+    blocks.group_1.group.block_1.res_path.path.conv_1.weight (transformers, convert_dalle_to_flava_codebook.py)."""
+    path, dot, kind = name.replace(".group.", ".").replace(".res_path.path.", ".res_path.").rpartition(".")
+    return path + dot + {"weight": "w", "bias": "b"}.get(kind, kind)
 
 
 class Conv(nn.Module):

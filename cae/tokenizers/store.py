@@ -9,17 +9,20 @@ from torch import nn
 
 from cae.errors import UserError
 from cae.files import atomic, file_hash, read_json, write_json
-from cae.params import DALLE, DVAE, Tokenizer
+from cae.params import DALLE, DVAE, VQGAN, Tokenizer
 from cae.tokenizers.dalle import DALLEEncoder
 from cae.tokenizers.dvae import DiscreteVAE
+from cae.tokenizers.vqgan import VQGANEncoder
 
 
-def build(params: DVAE | DALLE, grid: int) -> nn.Module:
+def build(params: DVAE | DALLE | VQGAN, grid: int) -> nn.Module:
     """An untrained tokenizer. `tokens(pixels uint8 [B, S, S, 3])` gives int64 [B, grid, grid], S = params.input_size."""
-    return DiscreteVAE(params, grid) if params.kind == "dvae" else DALLEEncoder(params.vocabulary)
+    if params.kind == "dvae":
+        return DiscreteVAE(params, grid)
+    return {"dalle": DALLEEncoder, "vqgan": VQGANEncoder}[params.kind](params.vocabulary)
 
 
-def save(folder: Path, tokenizer: nn.Module, params: DVAE | DALLE, grid: int) -> None:
+def save(folder: Path, tokenizer: nn.Module, params: DVAE | DALLE | VQGAN, grid: int) -> None:
     with atomic(folder / "model.safetensors") as temporary:
         save_file({name: value.contiguous() for name, value in tokenizer.state_dict().items()}, temporary)
     about = {"params": params.model_dump(), "grid": grid, "sha256": file_hash(folder / "model.safetensors")}

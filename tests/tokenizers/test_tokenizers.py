@@ -1,4 +1,4 @@
-"""Tokenizers and the token cache: sizes, training, and the refusal of what does not belong together."""
+"""The d-VAE and the token cache: sizes, training, and the refusal of what does not belong together."""
 
 import json
 import shutil
@@ -8,40 +8,14 @@ import pytest
 import torch
 
 from cae.errors import UserError
-from cae.params import DALLE, DVAE
+from cae.params import DVAE
 from cae.tokenizers import cache, store
-from cae.tokenizers.dalle import DALLEEncoder
 from cae.tokenizers.dvae import DiscreteVAE
 
 PAPER_DVAE = DVAE(
     kind="dvae", source="built", input_size=112, vocabulary=8192, width=256, codebook_dim=512, layers=3, blocks=2,
     epochs=1, batch_size=1, lr=1e-3, temperature=[1.0, 0.1], usage_weight=0.01,
 )  # fmt: skip
-
-
-def test_dalle_encoder_has_the_published_size_and_grid():
-    with torch.device("meta"):
-        encoder = DALLEEncoder()
-    assert round(sum(p.numel() for p in encoder.parameters()) / 1e6, 1) == 53.8
-    names = encoder.state_dict().keys()
-    for name in (
-        "blocks.input.w",
-        "blocks.group_2.block_1.id_path.w",
-        "blocks.group_4.block_2.res_path.conv_4.b",
-        "blocks.output.conv.w",
-    ):
-        assert name in names
-    with torch.device("meta"):
-        assert encoder.tokens(torch.empty(1, 112, 112, 3, dtype=torch.uint8)).shape == (1, 14, 14)
-
-
-def test_dalle_squeezes_pixels_to_a_tenth_from_either_end():
-    encoder = DALLEEncoder.__new__(DALLEEncoder)
-    torch.nn.Module.__init__(encoder)
-    seen = []
-    encoder.blocks = lambda x: (seen.append(x), x)[1]
-    encoder.tokens(torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8))
-    torch.testing.assert_close(seen[0].flatten(), torch.tensor([0.1, 0.8 * 128 / 255 + 0.1, 0.9]))
 
 
 def test_discrete_vae_has_beits_encoder():
@@ -101,43 +75,6 @@ def test_usage_term_is_zero_for_uniform_codes_and_ln_v_for_one_code():
     assert terms["usage"].item() == pytest.approx(np.log(8), abs=1e-4) and terms["perplexity"].item() == pytest.approx(
         1
     )
-
-
-@pytest.fixture
-def released(tmp_path):
-    torch.manual_seed(0)
-    torch.save(DALLEEncoder(16).state_dict(), tmp_path / "encoder.pt")
-    return tmp_path / "encoder.pt"
-
-
-def imported(run, file, output, **options):
-    params = DALLE(kind="dalle", source="released", file=str(file), input_size=48, vocabulary=16, **options)
-    job = json.dumps({"tokenizer": params.model_dump(), "image": {"size": 96, "patch": 16}})
-    run("import-tokenizer", "--params", job, "--output", output)
-
-
-def test_released_encoder_is_imported(run, released, tmp_path):
-    imported(run, released, tmp_path / "out")
-    tokenizer, about = store.load(tmp_path / "out")
-    weights = torch.load(released)
-    assert all(torch.equal(value, weights[name]) for name, value in tokenizer.state_dict().items())
-    assert about["params"]["vocabulary"] == 16
-
-
-@pytest.mark.parametrize("spoil,message", [
-    (lambda f: f.unlink(), r"not found\. Save the state dict"),
-    (lambda f: f.write_bytes(f.read_bytes()[:1000]), "not a readable checkpoint"),
-    (lambda f: torch.save({"a": torch.zeros(1)}, f), "not a DALL-E encoder: lacks"),
-])  # fmt: skip
-def test_bad_released_file_is_named(run, released, tmp_path, spoil, message):
-    spoil(released)
-    with pytest.raises(SystemExit, match=message):
-        imported(run, released, tmp_path / "out")
-
-
-def test_released_file_with_another_hash_is_refused(run, released, tmp_path):
-    with pytest.raises(SystemExit, match="sha256 is .*, params say 00"):
-        imported(run, released, tmp_path / "out", sha256="00")
 
 
 def test_weights_of_another_tokenizer_are_refused(tokenizer, tmp_path):
