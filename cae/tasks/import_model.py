@@ -1,0 +1,54 @@
+"""Take a released checkpoint into the place of a pretrained model: `results/<scale>/pretrain/<model>/`."""
+
+from pathlib import Path
+
+import torch
+
+from cae.errors import UserError
+from cae.files import atomic, file_hash, text_hash
+from cae.models.encoders import grouped, save_encoder
+from cae.models.released import PAGES, Converted, convert
+from cae.models.vit import create_encoder
+from cae.params import Pretraining
+from cae.weights import read_weights, verified
+
+
+def main(params: Pretraining, output: Path) -> None:
+    """Leave what a built model leaves: its encoder and, where the file holds a whole CAE, `last.ckpt`.
+
+    Raises UserError where the file is missing, damaged or another than params say, or does not fit the model exactly.
+    """
+    p = params
+    if p.source != "released":
+        raise UserError(f"{output.name}: params say `source: {p.source}`; only a released model is imported")
+    file = verified(p.file, p.sha256, f"Download it from {PAGES[p.method]}")
+    try:
+        converted = convert(read_weights(file), p)
+    except UserError as error:
+        raise UserError(f"{file}: {str(error).removeprefix(f'{file}: ')}") from None
+    classes = converted.outputs if p.method == "deit" else 0
+    encoder = create_encoder(p, classes)
+    encoder.load_state_dict(converted.encoder)
+    whole = output / "last.ckpt"
+    if converted.whole is None:
+        whole.unlink(missing_ok=True)  # of another file, imported before
+    else:
+        with atomic(whole) as temporary:
+            torch.save({"model": converted.whole}, temporary)
+    sha256 = file_hash(file)
+    provenance = {
+        "model": output.name, "source": "released", "file": file.name, "sha256": sha256, "page": PAGES[p.method],
+        "epochs": p.epochs, "outputs": converted.outputs, "notes": converted.notes, "dropped": converted.dropped,
+        "params_hash": text_hash(p.model_dump_json() + sha256),
+    }  # fmt: skip
+    save_encoder(output, encoder, p, provenance)
+    print(summary(output.name, file, converted), flush=True)
+
+
+def summary(model: str, file: Path, converted: Converted) -> str:
+    """What was taken and what was left out."""
+    left = grouped(converted.dropped)
+    taken = f"an encoder of {len(converted.encoder)} tensors"
+    if converted.whole is not None:
+        taken = f"a whole model of {len(converted.whole)} tensors, {len(converted.encoder)} of them the encoder's,"
+    return "\n".join([f"{model}: {taken} imported from {file}; left out: {left}", *converted.notes])
