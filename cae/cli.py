@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from cae.errors import UserError
 from cae.params import describe
@@ -36,7 +36,7 @@ OPTIONS = {
     "name": dict(),
     "scale": dict(),
     "code": dict(default="", help="a hash of the code that runs: an unfinished run of other code is refused"),
-    "epochs": dict(help="epochs of each model (JSON text)"),
+    "facts": dict(help="of each model, what the table says of the model itself (JSON text)"),
     "checkpoint-minutes": dict(type=float, default=10),
 }
 OPTIONAL = {"code", "classes", "tokenizer", "tokens", "threads", "gpus", "checkpoint-minutes"}
@@ -81,17 +81,30 @@ def merge_tokens(a):
 
 
 def pretrain(a):
-    from cae.params import Pretraining
+    from cae.params import Model
     from cae.tasks.pretrain import main
 
-    params = parse(Pretraining, a)
+    params = parse(Model, a)
     main(a.data, a.tokenizer, a.tokens, params, a.threads, a.gpus, a.work, a.output, a.code, a.checkpoint_minutes)
+
+
+def import_model(a):
+    from cae.params import Model
+    from cae.tasks.import_model import main
+
+    main(parse(Model, a), a.output)
 
 
 def probe(a):
     from cae.tasks.probe import ProbeJob, main
 
     main(a.data, a.encoder, parse(ProbeJob, a), a.threads, a.gpus, a.work, a.linear, a.attentive, a.code)
+
+
+def classify(a):
+    from cae.tasks.classify import ClassifyJob, main
+
+    main(a.data, a.encoder, parse(ClassifyJob, a), a.threads, a.gpus, a.output)
 
 
 def masks_and_crops(a):
@@ -115,13 +128,19 @@ def tsne(a):
 def table(a):
     from cae.reporting.tables import main
 
-    main(a.tables, a.name, a.scale, json.loads(a.epochs), a.inputs, a.output)
+    main(a.tables, a.name, a.scale, json.loads(a.facts), a.inputs, a.output)
 
 
 def figure(a):
     from cae.reporting.figures import main
 
     main(a.name, a.scale, a.inputs, a.output)
+
+
+def models(a):
+    from cae.reporting.models import main
+
+    main(a.scale, a.inputs, a.output)
 
 
 def page(a):
@@ -138,12 +157,15 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "tokenize": (tokenize, "data tokenizer params shard threads gpus work output"),
     "merge-tokens": (merge_tokens, "data tokenizer params output inputs"),
     "pretrain": (pretrain, "data tokenizer tokens params threads gpus work code output checkpoint-minutes"),
+    "import": (import_model, "params output"),
     "probe": (probe, "data encoder params threads gpus work code linear attentive"),
+    "classify": (classify, "data encoder params threads gpus output"),
     "masks-and-crops": (masks_and_crops, "data params output"),
     "reconstruct": (reconstruct, "data models params output"),
     "tsne": (tsne, "data models params threads gpus output"),
-    "table": (table, "tables name scale epochs output inputs"),
+    "table": (table, "tables name scale facts output inputs"),
     "figure": (figure, "name scale output inputs"),
+    "models": (models, "scale output inputs"),
     "page": (page, "scale params output inputs"),
 }
 
@@ -151,7 +173,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
 def parse(model, a):
     """The step's typed params; UserError names the key."""
     try:
-        return model.model_validate_json(a.params)
+        return TypeAdapter(model).validate_json(a.params)
     except ValidationError as error:
         raise UserError("\n".join(f"--params: {describe(e)}" for e in error.errors())) from None
 

@@ -41,6 +41,63 @@ def test_appendix_a_probing(paper):
     assert (p.attentive.batch_size, p.attentive.lr) == (8192, 0.4)
 
 
+def test_recipes_of_other_methods(paper):
+    beit, mae, moco, dino, deit = map(
+        paper.pretraining, ("beit-b-300", "mae-b-300", "moco-v3-b-300", "dino-b-400", "deit-b-300")
+    )
+    assert (beit.mask.kind, beit.mask.count, beit.view.jitter, beit.layer_scale) == ("block", 75, 0.4, 0.1)
+    assert (mae.mask.kind, mae.mask.count, mae.view.scale, mae.batch_size) == ("random", 147, [0.2, 1.0], 4096)
+    assert (moco.temperature, moco.momentum, moco.view.scale) == (0.2, 0.99, [0.08, 1.0])
+    assert (dino.local_crops, dino.teacher_temperature, dino.view.scale) == (10, [0.04, 0.07], [0.4, 1.0])
+    assert (deit.mixup, deit.cutmix, deit.repeats, deit.drop_path) == (0.8, 1.0, 3, 0.1)
+    for model in (mae, moco, dino, deit):  # in place of the size's
+        assert model.layer_scale == 0.0
+    for model in (beit, mae, moco, dino, deit):  # what a recipe does not say of views and masks is everyone's
+        assert (model.view.ratio, model.mask.min_aspect) == (paper.view.ratio, paper.mask.min_aspect)
+        assert (model.width, model.depth) == (768, 12)
+
+
+def test_a_released_model_names_its_file_and_needs_no_tokens(paper):
+    released = {name for name in paper.models if paper.pretraining(name).source == "released"}
+    assert released == {
+        "mae-b-1600",
+        "mae-l-1600",
+        "moco-v3-s-300",
+        "moco-v3-b-300",
+        "dino-b-400",
+        "deit-s-300",
+        "deit-b-300",
+    }
+    assert all(paper.pretraining(name).file.startswith("$CHECKPOINTS/") for name in released)
+    needs = {name: paper.pretraining(name).target_tokenizer for name in paper.models}
+    assert needs["beit-b-300"] == needs["cae-b-300"] == "dalle" and needs["cae-b-800-vqgan"] == "vqgan-openimages"
+    assert {needs[name] for name in (*released, "random-b", "cae-b-300-pixels", "mae-b-300")} == {None}
+    imported = load(PARAMS / "paper.yaml", {"models": {"cae-b-300": {"source": "released", "file": "cae.pth"}}})
+    assert imported.pretraining("cae-b-300").target_tokenizer is None
+
+
+@pytest.mark.parametrize("scale", ["demo", "small"])
+def test_smaller_scales_build_everything(scale):
+    params = load(PARAMS / f"{scale}.yaml")
+    assert {params.pretraining(name).source for name in params.models} == {"built"}
+    assert params.pretraining("beit-b-300").view == params.view  # one token cache
+
+
+def test_rows_say_the_epochs_of_their_models(paper):
+    rows = [row for table in load_tables(PARAMS / "tables.yaml", paper.models).values() for row in table.rows]
+    said = [row for row in rows if "epochs" in row.paper]
+    assert len(said) > 20
+    for row in said:
+        assert row.paper["epochs"] == paper.pretraining(row.model).epochs, row
+
+
+def test_cells_are_every_column_unless_a_row_says_which(paper):
+    table = load_tables(PARAMS / "tables.yaml", paper.models)["table1"]
+    cells = {row.model: table.cells_of(row) for row in table.rows}
+    assert cells["mae-b-300"] == {"linear": "linear", "attentive": "attentive"}
+    assert cells["deit-b-300"] == {"attentive": "supervised"}
+
+
 def test_ablations_of_table_2_differ_in_what_they_ablate_alone(paper):
     base = paper.pretraining("cae-b-300").model_dump()
     for name, change in {
@@ -105,6 +162,28 @@ def test_scales_are_differences_to_the_paper(scale):
         ),
         ({"tokenizers": {"dalle": {"input_size": 224}}}, "tokenizers.dalle.input_size 224 does not give"),
         ({"mask": {"count": 196}}, "mask.count leaves no patch visible"),
+        ({"models": {"mae-b-300": {"mask": {"count": 196}}}}, "models.mae-b-300: mask.count leaves no patch visible"),
+        (
+            {"recipes": {"beit": {"view": {"jiter": 0.1}}}},
+            "recipes.beit.view: unknown key 'jiter'; did you mean 'jitter'?",
+        ),
+        (
+            {"models": {"mae-b-300": {"mask": {"cuont": 1}}}},
+            "models.mae-b-300: mask: unknown key 'cuont'; did you mean",
+        ),
+        (
+            {"models": {"dino-b-400": {"method": "dinno"}}},
+            "models.dino-b-400: method: unknown key 'dinno'; did you mean",
+        ),
+        ({"models": {"mae-b-1600": {"source": "built"}}}, "models.mae-b-1600: a released model names its `file`"),
+        ({"models": {"mae-b-300": {"file": "mae.pth"}}}, "models.mae-b-300: a released model names its `file`"),
+        ({"models": {"mae-b-1600": {"sha256": "8cad7c"}}}, "models.mae-b-1600: sha256: String should match"),
+        ({"models": {"mae-b-300": {"heads": 5}}}, "models.mae-b-300: width 768 is not a multiple of heads 5"),
+        ({"models": {"mae-b-300": {"momentum": 0.9}}}, "models.mae-b-300: unknown key 'momentum'"),
+        (
+            {"models": {"moco-v3-b-300": {"source": "built", "file": None, "micro_batch": 256}}},
+            "models.moco-v3-b-300: batch_size must be micro_batch x 8 GPUs",
+        ),
         ({"image": {"size": 225}}, "size is not a multiple of patch"),
         (
             {"image": {"size": 240}, "mask": {"count": 98}},
@@ -152,6 +231,10 @@ def test_a_mistake_in_the_base_is_told_of_the_base(tmp_path):
         ("{linear: LIN,", "{linaer: LIN,", "table1: columns"),
         ("linear: 51.8", "linaer: 51.8", "table1: CAE: paper: unknown key 'linaer'; did you mean 'linear'?"),
         ("title: The decoder", "titel: The decoder", "table2: unknown key 'titel'; did you mean 'title'?"),
+        ("cells: {attentive:", "cells: {supervised:", "table1: DeiT: cells: unknown key 'supervised'"),
+        ("attentive: supervised}", "attentive: supervise}", "table1: rows.1.cells.attentive: Input should be"),
+        ("facts: [tokenizer,", "facts: [tokeniser,", "table7: facts.0: Input should be"),
+        ("crops: 2,", "corps: 2,", "table1: MoCo v3: paper: unknown key 'corps'; did you mean 'crops'?"),
     ],
 )
 def test_mistakes_in_tables_are_named(tmp_path, paper, old, new, message):

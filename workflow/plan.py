@@ -9,9 +9,12 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from cae.errors import UserError
-from cae.params import Analyses, Params, layers, load_tables, merged, read, validate
+from cae.files import text_hash
+from cae.params import Analyses, Params, Row, layers, load_tables, merged, read, validate
 
 DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
+SEEN = ("seed", "view", "image")  # what an image's tokens depend on besides their tokenizer
+KINDS = {"dvae": "d-VAE", "dalle": "DALL-E", "vqgan": "VQGAN"}  # of tokenizers
 
 # Jobs run the Python that runs Snakemake, its environment activated or not.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -45,52 +48,90 @@ class Plan:
     def __init__(self, params: Params, tables: str = "params/tables.yaml"):
         named = {**read(PAPER)["models"], **params.models}  # a scale may leave models out
         self.params, self.tables = params, load_tables(tables, named)
+        self.recipes = {name: params.pretraining(name) for name in params.models}
         made_below = f"data/{params.scale}/"  # data sets that the project writes itself; others are only read
         self.made = [name for name, data in params.datasets.items() if data.root.startswith(made_below)]
         self.indexed = [name for name in params.datasets if name not in self.made]
-        self.built = [name for name, tokenizer in params.tokenizers.items() if tokenizer.source == "built"]
-        self.released = [name for name in params.tokenizers if name not in self.built]
+        self.built_tokenizers, self.released_tokenizers = by_source(params.tokenizers)
+        self.built_models, self.released_models = by_source(self.recipes)
+        self.supervised = [name for name, recipe in self.recipes.items() if recipe.method == "deit"]
+
+        # A cache holds one tokenizer's tokens of one recipe of views; that of the shared views has its tokenizer's name.
+        shared = self.json(*SEEN)
+        self.caches = {name: (name, shared) for name in params.tokenizers}
+        self.cache_of: dict[str, str] = {}
+        for model, recipe in self.recipes.items():
+            if name := recipe.target_tokenizer:
+                job = as_json({key: getattr(recipe, key) for key in SEEN})
+                cache = name if job == shared else f"{name}-{text_hash(job)[:8]}"
+                self.cache_of[model], self.caches[cache] = cache, (name, job)
 
         # What is wanted, each once and in order; rows of models that this scale leaves out ask for nothing.
         analyses = params.analyses
-        self.cells = list(dict.fromkeys(cell for name in self.tables for cell in self.cells_of(name)))
-        models = [model for _, model in self.cells] + analyses.figure4.models + analyses.figure5.models
-        self.models = list(dict.fromkeys(models))
-        self.tokenizers = list(dict.fromkeys(filter(None, map(self.tokenizer_of, self.models))))
-        self.trained = [model for model in self.models if params.pretraining(model).epochs]
+        self.cells = unique(cell for name in self.tables for cell in self.cells_of(name))
+        for protocol, model in self.cells:
+            if protocol == "supervised" and model not in self.supervised:
+                raise UserError(
+                    f"{tables}: {model}: cells: supervised: it has no classifier of its own; deit models have"
+                )
+        self.models = unique([model for _, model in self.cells] + analyses.figure4.models + analyses.figure5.models)
+        self.wanted_caches = unique(self.cache_of[model] for model in self.models if model in self.cache_of)
+        self.tokenizers = unique(self.caches[cache][0] for cache in self.wanted_caches)
+        self.trained = [model for model in self.models if model in self.built_models and self.recipes[model].epochs]
         self.analyses = list(Analyses.model_fields)
-        drawn = [f"tokenizer-{name}" for name in self.tokenizers if name in self.built]
+        drawn = [f"tokenizer-{name}" for name in self.tokenizers if name in self.built_tokenizers]
         self.figures = [*self.analyses, *drawn, *(["training"] if self.trained else [])]
 
+    def rows_of(self, table: str) -> list[Row]:
+        return [row for row in self.tables[table].rows if row.model in self.recipes]
+
     def cells_of(self, table: str) -> list[tuple[str, str]]:
-        """(protocol, model) of a table's cells: its rows name models, its columns protocols."""
-        models = [row.model for row in self.tables[table].rows if row.model in self.params.models]
-        return [(protocol, model) for model in models for protocol in self.tables[table].columns]
+        """(protocol, model) of a table's cells."""
+        cells = self.tables[table].cells_of
+        return [(protocol, row.model) for row in self.rows_of(table) for protocol in cells(row).values()]
 
     def metrics_of(self, table: str, scale: str) -> list[str]:
         return [f"results/{scale}/evaluate/{protocol}/{model}.json" for protocol, model in self.cells_of(table)]
 
-    def epochs_of(self, table: str) -> dict[str, int]:
-        return {model: self.params.pretraining(model).epochs for _, model in self.cells_of(table)}
+    def facts_of(self, table: str) -> dict[str, dict]:
+        """Of each model, what a table's columns about the model itself say; None where nothing applies."""
+        facts = self.tables[table].facts
+        return {row.model: {fact: self.about(row.model)[fact] for fact in facts} for row in self.rows_of(table)}
 
-    def tokenizer_of(self, model: str) -> str | None:
-        """The tokenizer whose tokens the model predicts; None for pixels and for an encoder left as initialised."""
-        params = self.params.pretraining(model)
-        return params.tokenizer if params.needs_tokens else None
+    def about(self, model: str) -> dict:
+        recipe = self.recipes[model]
+        views = {"cae": 1, "beit": 1, "mae": 1, "moco_v3": 2, "dino": 2 + getattr(recipe, "local_crops", 0)}
+        tokenizer = None
+        if name := recipe.target_tokenizer:
+            kind, vocabulary = self.params.tokenizers[name].kind, self.params.tokenizers[name].vocabulary
+            tokenizer = f"{name} ({KINDS[kind]}, {vocabulary} codes)"
+        crops = views.get(recipe.method) if recipe.epochs else None  # none are counted where labels are learned
+        return {"epochs": recipe.epochs, "crops": crops, "tokenizer": tokenizer}
 
     def targets_of(self, model: str, scale: str) -> list[str]:
         """Files to wait for. The token cache's manifest stands for its tokens: 0.8 TB is too much to hash."""
-        name = self.tokenizer_of(model)
-        files = [f"tokenizers/{name}/tokenizer.json", f"tokens/{name}/manifest.json"] if name else []
-        return [f"results/{scale}/{file}" for file in files]
+        if cache := self.cache_of.get(model):
+            tokenizer = self.tokenizer_folder(cache, scale)
+            return [f"{tokenizer}/tokenizer.json", f"results/{scale}/tokens/{cache}/manifest.json"]
+        return []
 
     def target_options(self, model: str, scale: str) -> str:
-        name = self.tokenizer_of(model)
-        return f"--tokenizer results/{scale}/tokenizers/{name} --tokens results/{scale}/tokens/{name}" if name else ""
+        if cache := self.cache_of.get(model):
+            return f"--tokenizer {self.tokenizer_folder(cache, scale)} --tokens results/{scale}/tokens/{cache}"
+        return ""
 
-    def shards_of(self, tokenizer: str, scale: str) -> list[str]:
-        n = self.params.tokenizers[tokenizer].shards
-        return [f"results/{scale}/tokens/{tokenizer}/shards/{k}-of-{n}.npy" for k in range(1, n + 1)]
+    def tokenizer_folder(self, cache: str, scale: str) -> str:
+        return f"results/{scale}/tokenizers/{self.caches[cache][0]}"
+
+    def tokenizer_files(self, cache: str, scale: str) -> list[str]:
+        return [f"{self.tokenizer_folder(cache, scale)}/{name}" for name in ("model.safetensors", "tokenizer.json")]
+
+    def tokenizer_module(self, name: str) -> str:
+        return f"cae.tokenizers.{self.params.tokenizers[name].kind}"
+
+    def shards_of(self, cache: str, scale: str) -> list[str]:
+        n = self.params.tokenizers[self.caches[cache][0]].shards
+        return [f"results/{scale}/tokens/{cache}/shards/{k}-of-{n}.npy" for k in range(1, n + 1)]
 
     def machine(self, step: str) -> dict:
         """A rule's `resources`. `gpu` is the name that the Slurm plugin knows."""
@@ -99,12 +140,26 @@ class Plan:
 
     def json(self, *keys: str, **parts) -> str:
         """The params under `keys`, and `parts`, as one JSON text: all that a job is told, and reruns by."""
-        parts |= {key: getattr(self.params, key) for key in keys}
-        return json.dumps(parts, sort_keys=True, default=BaseModel.model_dump)
+        return as_json(parts | {key: getattr(self.params, key) for key in keys})
 
     def tokenizer_json(self, name: str, *keys: str) -> str:
         """`shards` is how the work is cut and left out: it changes no tokenizer (changed, it does make the tokens again)."""
         return self.json(*keys, tokenizer=self.params.tokenizers[name].model_dump(exclude={"shards"}))
+
+
+def as_json(parts: dict) -> str:
+    return json.dumps(parts, sort_keys=True, default=BaseModel.model_dump)
+
+
+def unique(items) -> list:
+    """Each once, in order."""
+    return list(dict.fromkeys(items))
+
+
+def by_source(things: dict) -> tuple[list[str], list[str]]:
+    """Names of what is built here, and of what was released."""
+    built, released = ([name for name in things if things[name].source == source] for source in ("built", "released"))
+    return built, released
 
 
 def one_of(names) -> str:

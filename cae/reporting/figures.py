@@ -1,6 +1,6 @@
 """Figures: arrays of analyses and lines of training to PNG and PDF. They draw and compute nothing."""
 
-import json
+import itertools
 from pathlib import Path
 
 import matplotlib
@@ -11,17 +11,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from cae.errors import UserError
-from cae.files import atomic
+from cae.files import atomic, read_json
 from cae.params import unknown
+from cae.reporting.models import METHODS, read_lines
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Okabe and Ito: told apart by everyone
 GREY = "0.45"
 WIDTH = 7  # inches
-TERMS = {"loss": "loss", "accuracy": "masked-token accuracy"}  # any other is "<name> loss"
-NOT_A_TERM = {"step", "epoch", "images", "lr", "gradient_norm", "images_per_second", "seconds"}
+TERMS = {"decoding": "decoding loss", "alignment": "alignment loss"}  # any other by its own name
+PIXELS = "CAE, pixels"
+NOT_A_TERM = {"step", "epoch", "images", "lr", "weight_decay", "gradient_norm", "images_per_second", "seconds"}
 STYLE = {
     "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 9, "axes.labelsize": 8, "axes.labelcolor": "0.2",
     "xtick.labelsize": 7, "ytick.labelsize": 7, "xtick.color": GREY, "ytick.color": GREY, "axes.edgecolor": "0.7",
@@ -130,28 +132,56 @@ def tokenizer(path: str):
 
 
 def training(*paths: str):
-    """A panel a loss term, a line a model, against images seen; models that were not trained have no line."""
-    logs = {Path(path).parent.name: lines for path in paths if (lines := read_lines(path))}
-    styles = dict(zip(logs, plt.rcParams["axes.prop_cycle"](), strict=False))
-    keys = dict.fromkeys(key for lines in logs.values() for line in lines for key in line)
-    terms = [key for key in keys if key not in NOT_A_TERM]
-    if not terms:
+    """A row a method, a panel a loss term, a line a model, against images seen; models that were not trained have none.
+
+    `paths`: of each model metrics.jsonl and, in the same folder, config.json.
+    """
+    groups: dict[str, dict[str, list]] = {}
+    for path in (path for path in map(Path, paths) if path.suffix == ".jsonl"):
+        if lines := read_lines(path):
+            groups.setdefault(kind_of(path.with_name("config.json")), {})[path.parent.name] = lines
+    if not groups:
         figure = plt.figure(figsize=(3.5, 1))
         figure.text(0.5, 0.5, "no model was trained", ha="center", va="center", color=GREY)
         return figure
-    rows = -(-len(terms) // 2)
-    figure, axes = plt.subplots(rows, 2, figsize=(WIDTH, 2 * rows + 0.5 + 0.18 * -(-len(logs) // 3)))
-    for ax in axes.flat[len(terms) :]:
-        ax.remove()
-    for ax, term in zip(axes.flat, terms, strict=False):
-        for model, lines in logs.items():
-            points = [(line["images"], line[term]) for line in lines if term in line]
-            ax.plot(*np.reshape(points, (-1, 2)).T, **styles[model])
-        ax.set(title=TERMS.get(term, f"{term} loss"), xlabel="images seen")
-        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    marks = [plt.Line2D([], [], **style) for style in styles.values()]
-    figure.legend(marks, logs, loc="outside lower center", ncols=3)
+    groups = {kind: groups[kind] for kind in (METHODS["cae"], PIXELS, *METHODS.values()) if kind in groups}
+    terms = {kind: terms_of(models) for kind, models in groups.items()}
+    panels = max(map(len, terms.values()))
+    heights = [max(1.15, 0.13 * len(models) + 0.2) for models in groups.values()]
+    figure = plt.figure(figsize=(WIDTH, sum(heights) + 0.3))
+    grid = figure.add_gridspec(len(groups), panels + 1, height_ratios=heights, width_ratios=[1] * panels + [0.01])
+    for row, (kind, models) in enumerate(groups.items()):
+        styles = list(itertools.islice(plt.rcParams["axes.prop_cycle"](), len(models)))
+        for column, term in enumerate(terms[kind]):
+            ax = figure.add_subplot(grid[row, column])
+            for lines, style in zip(models.values(), styles):
+                points = [(line["images"], line[term]) for line in lines if term in line]
+                ax.plot(*np.reshape(points, (-1, 2)).T, **style)
+            ax.set_title(TERMS.get(term, term.replace("_", " ")), fontsize=8)
+            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+            ax.xaxis.set_major_locator(MaxNLocator(3))
+            if column == 0:
+                ax.set_ylabel(kind, fontweight="bold", fontsize=9)
+        beside = figure.add_subplot(grid[row, len(terms[kind])])
+        beside.set_axis_off()
+        marks = [plt.Line2D([], [], **style) for style in styles]
+        place = dict(loc="upper left", borderpad=0, borderaxespad=0, labelspacing=0.3, handlelength=1.8)
+        legend = beside.legend(marks, models, fontsize=6, **place)
+        legend.set_in_layout(len(terms[kind]) == panels)  # else it reaches over empty cells
+    figure.align_ylabels()
+    figure.supxlabel("images seen", fontsize=8, color="0.2")
     return figure
+
+
+def kind_of(config: Path) -> str:
+    """The method of a model, and what it predicts where that sets the size of its loss."""
+    params = read_json(config)["params"]
+    return PIXELS if params.get("target") == "pixels" else METHODS[params["method"]]
+
+
+def terms_of(models: dict[str, list]) -> list[str]:
+    keys = dict.fromkeys(key for lines in models.values() for line in lines for key in line)
+    return [key for key in keys if key not in NOT_A_TERM]
 
 
 def picture_rows(rows: int, columns: int, labels: list[str], figure=None):
@@ -171,10 +201,6 @@ def category_colours(count: int) -> np.ndarray:
     if count > 20:
         return plt.get_cmap("turbo")(np.linspace(0, 1, count))
     return plt.get_cmap("tab20")(np.r_[0:20:2, 1:20:2][:count])
-
-
-def read_lines(path: str) -> list[dict]:
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
 FIGURES = {f.__name__: f for f in (figure3, figure4, figure5, tokenizer, training)}

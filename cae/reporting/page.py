@@ -9,8 +9,9 @@ import pandas as pd
 import yaml
 
 from cae.files import atomic, read_json, revision
-from cae.params import Params, read, validate
-from cae.reporting.tables import cells_as_text, notes_of
+from cae.params import Params, Table, read, validate
+from cae.reporting import models
+from cae.reporting.tables import MISSING, cells_as_text, notes_of
 
 CAPTIONS = {  # after the paper's
     "figure3": """Random block-wise sampling (top) and random cropping (bottom). Random block-wise sampling is used
@@ -25,48 +26,64 @@ CAPTIONS = {  # after the paper's
         nearest neighbours that have its category.""",
     "tokenizer": """A d-VAE tokenizer trained here: validation images, their reconstructions from tokens, and how
         often each token of its codebook occurs.""",
-    "training": "Loss terms and masked-token accuracy of pretraining against images seen.",
+    "training": """Pretraining: loss terms against images seen. Accuracy is that of masked tokens (CAE, BEiT), or how
+        often an image’s other view is found in the batch (MoCo v3). Spread near 0, or an entropy of 1, or an entropy of
+        the mean of 0, would mean that all images look alike to the model.""",
 }
 
 
 def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
-    """Write the page `output` from `inputs`, told apart by suffix: tables (.csv) and figures (.png), in their order; and,
-    for the words around them, params/tables.yaml (.yaml) and the manifests of the data (.json)."""
+    """Write the page `output` from `inputs`, told apart by suffix: tables (.csv; models.csv is that of the models) and
+    figures (.png), in their order; and, for the words around them, params/tables.yaml (.yaml) and the manifests of the
+    data (.json)."""
     of = {".csv": [], ".png": [], ".yaml": [], ".json": []}
     for path in map(Path, inputs):
         of[path.suffix].append(path)
-    texts = {name: table for path in of[".yaml"] for name, table in read(path).items()}
+    texts = {name: Table.model_validate(table) for path in of[".yaml"] for name, table in read(path).items()}
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(TEMPLATE).render(
         scale=scale,
-        tables=[read_table(path, texts.get(path.stem), scale) for path in of[".csv"]],
+        tables=[read_table(path, texts[path.stem], scale) for path in of[".csv"] if path.stem != "models"],
+        models=next((read_models(path) for path in of[".csv"] if path.stem == "models"), None),
         figures=[read_figure(path) for path in of[".png"]],
         data={path.stem: image_counts(path) for path in of[".json"]},
         seed=params["seed"],
         revision=revision(),
         yaml=yaml.safe_dump(params, sort_keys=False),
-        **models_of(validate([("--params", params)])),
+        **summary(validate([("--params", params)])),
     )
     with atomic(output) as temporary:
         temporary.write_text(page)
 
 
-def read_table(path: Path, table: dict | None, scale: str) -> dict:
-    """A table for the template; without its entry in params/tables.yaml, its columns are called as in the CSV."""
-    csv = pd.read_csv(path, dtype={"epochs": "Int64", "epochs_paper": "Int64"})
-    protocols = [c for c in csv if f"{c}_paper" in csv and c != "epochs"]
-    table = table or {"title": "", "columns": {p: p for p in protocols}}
-    rows = zip(csv["group"].fillna(""), csv["model"].fillna(""), cells_as_text(csv, table).values.tolist(), strict=True)
+def read_table(path: Path, table: Table, scale: str) -> dict:
+    """A table for the template."""
+    whole = [fact + whose for fact in ("epochs", "crops") for whose in ("", "_paper")]
+    csv = pd.read_csv(path, dtype=dict.fromkeys(whole, "Int64"))
+    body = cells_as_text(csv, table)
+    kinds = [{"": "text", "ours": ""}.get(whose, whose) for _, whose in body]
+    lines = [list(zip(line, kinds)) for line in body.values.tolist()]
+    rows = zip(csv["group"].fillna(""), csv["model"].fillna(""), lines, strict=True)
+    run = int(csv[list(table.columns)].count().sum())
+    missing = body[[(column, "ours") for column in table.columns.values()]].eq(MISSING).to_numpy().sum()
     return {
         "name": path.stem,
         "title": heading(path.stem),
-        "text": table["title"],
-        "columns": ["Epochs", *table["columns"].values()],
+        "text": table.title,
+        "columns": [(name, [whose for _, whose in pair]) for name, pair in groupby(body, key=lambda head: head[0])][1:],
+        "width": len(kinds),
         "groups": [(group, list(lines)) for group, lines in groupby(rows, key=lambda row: row[0])],
         "notes": notes_of(table, csv, scale),
-        "cells": csv[protocols].size,
-        "run": int(csv[protocols].count().sum()),
+        "cells": run + int(missing),
+        "run": run,
     }
+
+
+def read_models(path: Path) -> dict:
+    body = models.as_text(pd.read_csv(path))
+    kinds = ["text" if column in models.WORDS else "" for column in models.COLUMNS]
+    columns, *rows = [list(zip(line, kinds)) for line in (list(body), *body.values.tolist())]
+    return {"columns": columns, "rows": rows, "note": models.NOTE}
 
 
 def read_figure(path: Path) -> dict:
@@ -90,16 +107,29 @@ def heading(name: str) -> str:
     return f"{word.capitalize()} {name[len(word) :]}".strip()
 
 
-def models_of(params: Params) -> dict:
-    """The models' resolved recipes: what differs between models, one line a model, and what all share."""
-    recipes = {name: flatten(params.pretraining(name).model_dump()) for name in params.models}
+def summary(params: Params) -> dict:
+    """How many models were made how; and their resolved recipes, method by method: what differs between models, one line
+    a model, and what all of the method share."""
+    recipes = {name: params.pretraining(name) for name in params.models}
+    built = [recipe.epochs for recipe in recipes.values() if recipe.source == "built"]
+    methods = {}
+    for name, recipe in recipes.items():
+        methods.setdefault(models.METHODS[recipe.method], {})[name] = flatten(recipe.model_dump())
+    return {
+        "recipes": {method: compare(recipes) for method, recipes in methods.items()},
+        "count": len(recipes),
+        "released": len(recipes) - len(built),
+        "epochs": sorted(filter(None, built)),
+    }
+
+
+def compare(recipes: dict[str, dict]) -> dict:
     first = next(iter(recipes.values()))
     differing = [key for key in first if any(recipe[key] != first[key] for recipe in recipes.values())]
     return {
         "models": {name: [recipe[key] for key in differing] for name, recipe in recipes.items()},
         "differing": differing,
         "shared": {key: value for key, value in first.items() if key not in differing},
-        "epochs": sorted(recipe["epochs"] for recipe in recipes.values() if recipe["epochs"]),
     }
 
 
@@ -139,7 +169,7 @@ aside { background: var(--warn); border-radius: 6px; padding: 0.7rem 1rem; margi
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; margin: 0.5rem 0;
   border-block: 2px solid var(--text); }
-th, td { padding: 0.2rem 0.8rem; text-align: right; font-weight: normal; }
+th, td { padding: 0.2rem 0.6rem; text-align: right; font-weight: normal; }
 th[scope=row], th[scope=rowgroup], thead th:first-child { text-align: left; }
 th[scope=colgroup] { text-align: center; }
 thead th { font-weight: 600; }
@@ -147,6 +177,7 @@ thead { border-bottom: 1px solid var(--text); }
 tbody + tbody { border-top: 1px solid var(--line); }
 th[scope=rowgroup] { font-style: italic; }
 .paper { color: var(--dim); }
+.text { text-align: left; }
 code, pre { font: 0.85em ui-monospace, monospace; }
 th code { color: var(--dim); margin-left: 0.5rem; }
 pre { background: var(--soft); padding: 0.8rem; border-radius: 6px; overflow-x: auto; }
@@ -164,6 +195,9 @@ summary { cursor: pointer; margin: 1rem 0; }
 {% for item in tables + figures %}
 <a href="#{{ item.name }}">{{ item.title }}</a>
 {% endfor %}
+{% if models %}
+<a href="#models">Models</a>
+{% endif %}
 <a href="#params">Params</a>
 </nav>
 </header>
@@ -176,9 +210,9 @@ themselves: data, model sizes and schedules are not the paper’s. The paper’s
 full scale aims at.</aside>
 {% endif %}
 <dl>
-<dt>Pretrained</dt><dd>{{ epochs | length }} of {{ models | length }} models
+<dt>Pretrained</dt><dd>{{ epochs | length }} of {{ count }} models
 {%- if epochs %}, for {{ epochs[0] }}{% if epochs[-1] != epochs[0] %} to {{ epochs[-1] }}{% endif %} epochs{% endif %};
-the others are encoders as initialised</dd>
+{% if released %}{{ released }} are taken as released; {% endif %}the others are encoders as initialised</dd>
 {% for name, (train, val) in data.items() %}
 <dt>Data, {{ name }}</dt><dd>{{ "{:,}".format(train) }} images to train on, {{ "{:,}".format(val) }} to validate on</dd>
 {% endfor %}
@@ -205,17 +239,20 @@ the masked patches.</li>
 <div class="wide"><table>
 <thead>
 <tr><th rowspan="2" scope="col">Method</th>
-{%- for c in table.columns %}<th colspan="2" scope="colgroup">{{ c }}</th>{% endfor %}</tr>
-<tr>{% for c in table.columns %}<th scope="col">ours</th><th scope="col" class="paper">paper</th>{% endfor %}</tr>
+{%- for c, parts in table.columns %}
+<th {% if parts[0] %}colspan="2" scope="colgroup"{% else %}rowspan="2" scope="col" class="text"{% endif %}>{{ c }}</th>
+{% endfor %}</tr>
+<tr>{% for _, parts in table.columns if parts[0] %}<th scope="col">ours</th><th scope="col" class="paper">paper</th>
+{%- endfor %}</tr>
 </thead>
 {% for group, rows in table.groups %}
 <tbody>
 {% if group %}
-<tr><th scope="rowgroup" colspan="{{ 2 * (table.columns | length) + 1 }}">{{ group }}</th></tr>
+<tr><th scope="rowgroup" colspan="{{ table.width }}">{{ group }}</th></tr>
 {% endif %}
 {% for _, model, cells in rows %}
-<tr><th scope="row">{{ cells[0] }}{% if model %} <code>{{ model }}</code>{% endif %}</th>
-{%- for cell in cells[1:] %}<td{% if loop.index is even %} class="paper"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
+<tr><th scope="row">{{ cells[0][0] }}{% if model %} <code>{{ model }}</code>{% endif %}</th>
+{%- for cell, kind in cells[1:] %}<td{% if kind %} class="{{ kind }}"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 {% endfor %}
@@ -236,25 +273,44 @@ the masked patches.</li>
 </figure>
 {% endfor %}
 </section>
+{% if models %}
+<section id="models">
+<h2>Models</h2>
+<p class="note">The file is <code>tables/models.csv</code>.</p>
+<div class="wide"><table>
+<thead><tr>{% for c, kind in models.columns %}<th scope="col"{% if kind %} class="{{ kind }}"{% endif %}>{{ c }}</th>
+{%- endfor %}</tr></thead>
+<tbody>
+{% for row in models.rows %}
+<tr><th scope="row">{{ row[0][0] }}</th>
+{%- for value, kind in row[1:] %}<td{% if kind %} class="{{ kind }}"{% endif %}>{{ value }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table></div>
+<p class="note">{{ models.note }}</p>
+</section>
+{% endif %}
 <section id="params">
 <h2>Params</h2>
+{% for method, part in recipes.items() %}
 <details>
-<summary>Recipe of each model</summary>
+<summary>Recipes of {{ method }}</summary>
 <div class="wide"><table>
-<thead><tr><th scope="col">Model</th>{% for key in differing %}<th scope="col">{{ key }}</th>{% endfor %}</tr></thead>
+<thead><tr><th scope="col">Model</th>{% for key in part.differing %}<th scope="col">{{ key }}</th>{% endfor %}</tr></thead>
 <tbody>
-{% for name, values in models.items() %}
+{% for name, values in part.models.items() %}
 <tr><th scope="row">{{ name }}</th>{% for value in values %}<td>{{ value }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 </table></div>
-<p>The same for all models:</p>
+<p>The same for all of them:</p>
 <dl>
-{% for key, value in shared.items() %}
+{% for key, value in part.shared.items() %}
 <dt>{{ key }}</dt><dd>{{ value }}</dd>
 {% endfor %}
 </dl>
 </details>
+{% endfor %}
 <details>
 <summary>All params of the scale</summary>
 <pre>{{ yaml }}</pre>

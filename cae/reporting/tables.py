@@ -10,21 +10,25 @@ import pandas as pd
 
 from cae.errors import UserError
 from cae.files import atomic, read_json
-from cae.params import read, unknown
+from cae.params import Table, read, unknown
 
-MISSING = "–"
+MISSING, NOTHING = "–", "n/a"
+WHY = {MISSING: "not run", NOTHING: "does not apply"}
+FACTS = {"tokenizer": "Tokenizer", "epochs": "Epochs", "crops": "Crops"}  # headings of columns about the model itself
+OURS_ALONE = {"tokenizer"}  # the paper's is the row's name
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LATEX |= {"–": "--", "×": r"$\times$", "λ": r"$\lambda$", "√": r"$\surd$", "†": r"$\dagger$"}
 
 
-def main(tables: str, name: str, scale: str, epochs: dict[str, int], metrics: list[str], output: str) -> None:
+def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: list[str], output: str) -> None:
     """Write the table `name` of `tables` as `output` (.csv) and, beside it, as .md and .tex.
 
-    `epochs`: what each model was pretrained for; `metrics`: evaluate/<protocol>/<model>.json of the cells run.
+    `facts`: of each model of this scale, what the table's columns about it say, e.g. {"epochs": 300, "crops": None};
+    `metrics`: evaluate/<protocol>/<model>.json of the cells run.
     """
-    table = read_tables(tables, name)
-    csv = join(table, epochs, read_cells(tables, name, table, metrics))
+    table = read_table(tables, name)
+    csv = join(table, facts, read_cells(tables, name, table, metrics))
     notes = notes_of(table, csv, scale)
     title = f"Table {name.removeprefix('table')}"
     files = {
@@ -37,44 +41,48 @@ def main(tables: str, name: str, scale: str, epochs: dict[str, int], metrics: li
             temporary.write_text(text)
 
 
-def read_tables(path: str, name: str) -> dict:
+def read_table(path: str, name: str) -> Table:
     tables = read(path)
     if name not in tables:
         raise UserError(f"{path}: {unknown(name, tables)}")
-    return tables[name]
+    return Table.model_validate(tables[name])
 
 
-def read_cells(path: str, name: str, table: dict, metrics: list[str]) -> dict[tuple[str, str], float]:
+def read_cells(path: str, name: str, table: Table, metrics: list[str]) -> dict[tuple[str, str], float]:
     """Top-1 accuracy by (model, protocol)."""
-    models = [row["model"] for row in table["rows"] if "model" in row]
+    models = [row.model for row in table.rows if row.model]
+    protocols = sorted({protocol for row in table.rows for protocol in table.cells_of(row).values()})
     cells = {}
     for file in metrics:
         cell = read_json(file)
-        for key, valid in ("model", models), ("protocol", table["columns"]):
+        for key, valid in ("model", models), ("protocol", protocols):
             if cell.get(key) not in valid:
                 raise UserError(f"{file}: {key}: {unknown(cell.get(key), valid)} ({name} of {path})")
         cells[cell["model"], cell["protocol"]] = cell["top1"]
     return cells
 
 
-def join(table: dict, epochs: dict, cells: dict) -> pd.DataFrame:
+def join(table: Table, facts: dict, cells: dict) -> pd.DataFrame:
     """One line a row, in the order of the params; ours and the paper's number side by side, None for none."""
     rows = []
-    for row in table["rows"]:
-        model, paper = row.get("model"), row.get("paper", {})
-        out = {key: row.get(key) for key in ("model", "group", "method")}
-        out |= {"epochs": epochs.get(model), "epochs_paper": paper.get("epochs")}
-        for protocol in table["columns"]:
-            out |= {protocol: cells.get((model, protocol)), f"{protocol}_paper": paper.get(protocol)}
+    for row in table.rows:
+        ours = dict(facts.get(row.model, {}))
+        ours |= {column: cells.get((row.model, protocol)) for column, protocol in table.cells_of(row).items()}
+        out = {"model": row.model, "group": row.group or None, "method": row.method}
+        for column in (*table.facts, *table.columns):
+            out[column] = ours.get(column)
+            if column not in OURS_ALONE:
+                out[f"{column}_paper"] = row.paper.get(column)
         rows.append(out)
     return pd.DataFrame(rows, dtype=object)
 
 
-def notes_of(table: dict, csv: pd.DataFrame, scale: str) -> list[str]:
+def notes_of(table: Table, csv: pd.DataFrame, scale: str) -> list[str]:
     """What stands under a table: the params' note, why cells are empty, what may not be compared."""
-    notes = [table["note"].strip()] if table.get("note") else []
-    if csv[list(table["columns"])].isna().any(axis=None):
-        notes.append(f"{MISSING}: not run.")
+    notes = [table.note.strip()] if table.note else []
+    body = cells_as_text(csv, table)
+    marks = [f"{mark}: {why}" for mark, why in WHY.items() if body.eq(mark).any(axis=None)]
+    notes += ["; ".join(marks) + "."] if marks else []
     if scale != "paper":
         notes.append(
             f"Numbers of the scale {scale} compare with nothing but themselves; the paper's, on the right of each "
@@ -83,17 +91,23 @@ def notes_of(table: dict, csv: pd.DataFrame, scale: str) -> list[str]:
     return notes
 
 
-def cells_as_text(csv: pd.DataFrame, table: dict) -> pd.DataFrame:
-    """The body as a reader sees it: one decimal, a dash where nothing was run, no column for programs."""
+def cells_as_text(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """The body as a reader sees it: one decimal, a mark for a number of ours that is not there, no column for programs."""
+    headings = FACTS | table.columns
+    here = csv[[*table.facts, *table.columns]].notna().any(axis=1)  # rows of models that this scale has
+    left_out = {(row.model, c) for row in table.rows if row.model for c in table.columns.keys() - table.cells_of(row)}
 
-    def text(value, missing, form=".1f"):
-        return missing if pd.isna(value) else format(value, form)
+    def text(value, column, missing=""):
+        return missing if pd.isna(value) else format(value, "" if column in FACTS else ".1f")
 
-    body = {("Method", ""): csv["method"], ("Epochs", "ours"): [text(v, MISSING, "") for v in csv["epochs"]],
-            ("Epochs", "paper"): [text(v, "", "") for v in csv["epochs_paper"]]}  # fmt: skip
-    for protocol, heading in table["columns"].items():
-        body[heading, "ours"] = [text(v, MISSING) for v in csv[protocol]]
-        body[heading, "paper"] = [text(v, "") for v in csv[f"{protocol}_paper"]]
+    body = {("Method", ""): csv["method"]}
+    for column in (*table.facts, *table.columns):
+        nothing = here if column in FACTS else [(model, column) in left_out for model in csv["model"]]
+        marks = [NOTHING if none else MISSING for none in nothing]
+        pair = column not in OURS_ALONE
+        body[headings[column], "ours" if pair else ""] = [text(v, column, mark) for v, mark in zip(csv[column], marks)]
+        if pair:
+            body[headings[column], "paper"] = [text(v, column) for v in csv[f"{column}_paper"]]
     return pd.DataFrame(body)
 
 
@@ -108,22 +122,23 @@ def with_groups(body: pd.DataFrame, groups: pd.Series, heading) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=body.columns)
 
 
-def markdown(csv: pd.DataFrame, table: dict, title: str, notes: list[str]) -> str:
+def markdown(csv: pd.DataFrame, table: Table, title: str, notes: list[str]) -> str:
     body = cells_as_text(csv, table)
     body = with_groups(body, csv["group"], lambda group: f"**{group}**").map(lambda text: text.replace("|", "\\|"))
     headings = [heading + (", paper" if whose == "paper" else "") for heading, whose in body]
-    align = ["left"] + ["right"] * (body.shape[1] - 1)
+    align = ["right" if whose else "left" for _, whose in body]
     grid = body.to_markdown(index=False, headers=headings, colalign=align, disable_numparse=True)
-    return "\n\n".join([title, table["title"].strip(), grid, *notes]) + "\n"
+    return "\n\n".join([title, table.title.strip(), grid, *notes]) + "\n"
 
 
-def latex(csv: pd.DataFrame, table: dict, notes: list[str], label: str) -> str:
+def latex(csv: pd.DataFrame, table: Table, notes: list[str], label: str) -> str:
     body = cells_as_text(csv, table).map(escape_latex).rename(columns=escape_latex)
     # \rlap lets a group's heading reach over the empty cells to its right without widening the first column.
     body = with_groups(body, csv["group"], lambda group: rf"\rlap{{\textit{{{escape_latex(group)}}}}}")
     text = body.style.hide(axis="index").to_latex(
-        caption=escape_latex(" ".join([table["title"].strip(), *notes])), label=label, position="t",
-        position_float="centering", hrules=True, multicol_align="c", column_format="l" + "r" * (body.shape[1] - 1),
+        caption=escape_latex(" ".join([table.title.strip(), *notes])), label=label, position="t",
+        position_float="centering", hrules=True, multicol_align="c",
+        column_format="".join("r" if whose else "l" for _, whose in body),
     )  # fmt: skip
     return "% \\usepackage{booktabs}\n" + text
 

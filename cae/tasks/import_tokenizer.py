@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cae.params import DALLE, VQGAN, Image, Strict
-from cae.tokenizers import dalle, store, vqgan
+from cae.tokenizers import store
 from cae.weights import load_all, read_weights, verified
 
 
@@ -23,7 +23,7 @@ def main(params: ImportJob, output: Path) -> None:
     Raises UserError where the file is missing, has another sha256, asks for more than weights or holds other weights.
     """
     p, grid = params.tokenizer, params.image.grid
-    release = {"dalle": dalle, "vqgan": vqgan}[p.kind]
+    release = store.module_of(p.kind)
     file = verified(p.file, p.sha256, release.SOURCE)
     content = read_weights(file, release.CLASSES)
     if isinstance(content.get("state_dict"), Mapping):  # beside it: epoch, optimizer states, callbacks

@@ -10,6 +10,8 @@ from collections import OrderedDict
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cae.params import DALLE
+
 GROUPS, BLOCKS, WIDTH = 4, 2, 256  # 4 groups of 2 blocks, 256 to 2048 channels
 
 # The released file: encoder.pkl, a pickled module of the package DALL-E; or a state dict under the same names
@@ -78,3 +80,7 @@ class DALLEEncoder(nn.Module):
         """The most likely token of each patch: uint8 pixels [B, S, S, 3] to int64 [B, S / 8, S / 8]."""
         images = (0.8 / 255 * pixels.float() + 0.1).permute(0, 3, 1, 2)
         return self.blocks(images).argmax(1)
+
+
+def build(params: DALLE, grid: int) -> DALLEEncoder:
+    return DALLEEncoder(params.vocabulary)

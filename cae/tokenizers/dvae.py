@@ -75,3 +75,6 @@ class DiscreteVAE(nn.Module):
         perplexity = torch.exp(-(hard * (hard + 1e-10).log()).sum())
         loss = reconstruction + self.params.usage_weight * usage
         return {"loss": loss, "reconstruction": reconstruction, "usage": usage, "perplexity": perplexity}
+
+
+build = DiscreteVAE

@@ -1,6 +1,8 @@
 """Tokenizers on disk: a folder with `model.safetensors` and `tokenizer.json`."""
 
+import importlib
 from pathlib import Path
+from types import ModuleType
 
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
@@ -10,16 +12,16 @@ from torch import nn
 from cae.errors import UserError
 from cae.files import atomic, file_hash, read_json, write_json
 from cae.params import DALLE, DVAE, VQGAN, Tokenizer
-from cae.tokenizers.dalle import DALLEEncoder
-from cae.tokenizers.dvae import DiscreteVAE
-from cae.tokenizers.vqgan import VQGANEncoder
 
 
 def build(params: DVAE | DALLE | VQGAN, grid: int) -> nn.Module:
     """An untrained tokenizer. `tokens(pixels uint8 [B, S, S, 3])` gives int64 [B, grid, grid], S = params.input_size."""
-    if params.kind == "dvae":
-        return DiscreteVAE(params, grid)
-    return {"dalle": DALLEEncoder, "vqgan": VQGANEncoder}[params.kind](params.vocabulary)
+    return module_of(params.kind).build(params, grid)
+
+
+def module_of(kind: str) -> ModuleType:
+    """The kind's module, named at run time, so that no tokenizer's code counts as part of another's."""
+    return importlib.import_module(f"cae.tokenizers.{kind}")
 
 
 def save(folder: Path, tokenizer: nn.Module, params: DVAE | DALLE | VQGAN, grid: int) -> None:

@@ -13,6 +13,8 @@ from collections import OrderedDict
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cae.params import VQGAN
+
 WIDTH, FACTORS, BLOCKS = 128, (1, 1, 2, 4), 2  # channels, their multiples at 4 resolutions, residual blocks at each
 LATENT = 256
 
@@ -125,3 +127,7 @@ class VQGANEncoder(nn.Module):
         """The most likely token of each patch: uint8 pixels [B, S, S, 3] to int64 [B, S / 8, S / 8]."""
         images = (pixels.float() / 127.5 - 1).permute(0, 3, 1, 2)
         return self.quantize["proj"](self.quant_conv(self.encoder(images))).argmax(1)
+
+
+def build(params: VQGAN, grid: int) -> VQGANEncoder:
+    return VQGANEncoder(params.vocabulary)

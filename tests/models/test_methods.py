@@ -393,6 +393,18 @@ def test_alignment_targets_of_a_moving_average(tiny):
     assert count(p for p in plain.parameters()) + count(plain.encoder.parameters()) == count(averaged.parameters())
 
 
+def test_cae_with_a_moving_average_and_random_masks_trains(run, tiny, data, tokenizer, tokens, tmp_path):
+    params = tiny.pretraining("cae-b-300")
+    mask = params.mask.model_copy(update={"kind": "random"})
+    params = params.model_copy(update={"alignment_momentum": 0.5, "mask": mask})
+    run("pretrain", "--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens,
+        "--params", params.model_dump_json(), "--work", tmp_path / "work", "--output", tmp_path / "out")  # fmt: skip
+    model = load_model(tmp_path / "out")
+    encoder, average = (dict(part.named_parameters()) for part in (model.encoder, model.target_encoder))
+    distances = {name: (encoder[name] - average[name]).abs().max().item() for name in encoder}
+    assert distances["pos_embed"] == 0 and 0 < distances["blocks.0.attn.proj.weight"] < 0.05
+
+
 def test_moving_average_formula():
     a, b = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
     expected = 0.7 * a.weight + 0.3 * b.weight

@@ -14,24 +14,32 @@ from cae.params import read
 from cae.reporting import page
 
 CSV = """\
-model,group,method,epochs,epochs_paper,linear,linear_paper
-cae-s-300,<b>S</b>,CAE & co,3,300,26.674,51.8
-cae-b-300,B,CAE,3,300,,64.1
-,B,Other,,,,
+model,group,method,tokenizer,epochs,epochs_paper,linear,linear_paper
+cae-s-300,<b>S</b>,CAE & co,dvae (8 codes),3,300,26.674,51.8
+cae-b-300,B,CAE,dvae (8 codes),3,300,,64.1
+deit-b-300,B,DeiT,,3,300,,
+,B,Other,,,,,
+"""
+MODELS = """\
+model,method,source,epochs,images,seconds,images_per_second,loss_first,loss_last
+mae-b-1600,mae,released,1600,,,,,
+cae-b-300,cae,built,3,3840,12.3,312.2,5.5,2.25
 """
 PARAMS = read(Path(__file__).parents[2] / "params/paper.yaml")
-TABLES = {"table1": {"title": "Quality", "columns": {"linear": "LIN"}, "rows": []}}
+ROWS = [{"method": "DeiT", "model": "deit-b-300", "cells": {}}]
+TABLES = {"table1": {"title": "Quality", "facts": ["tokenizer", "epochs"], "columns": {"linear": "LIN"}, "rows": ROWS}}
 
 
 @pytest.fixture
 def inputs(tmp_path):
     (tmp_path / "table1.csv").write_text(CSV)
+    (tmp_path / "models.csv").write_text(MODELS)
     (tmp_path / "tables.yaml").write_text(yaml.safe_dump(TABLES))
     splits = {"train": {"images": ["a.jpg"] * 1234}, "val": {"images": ["a.jpg"] * 56}}
     (tmp_path / "imagenet.json").write_text(json.dumps({"splits": splits}))
     for i, name in enumerate(("figure3", "tokenizer-dvae-x", "training")):
         Image.new("RGB", (8, 8), (i, i, i)).save(tmp_path / f"{name}.png")
-    return [tmp_path / name for name in ("table1.csv", "figure3.png", "tokenizer-dvae-x.png", "training.png",
+    return [tmp_path / name for name in ("table1.csv", "models.csv", "figure3.png", "tokenizer-dvae-x.png", "training.png",
                                          "tables.yaml", "imagenet.json")]  # fmt: skip
 
 
@@ -42,7 +50,7 @@ def write(tmp_path, inputs, scale="demo", **changes):
 
 
 def cells(html):
-    """Rows of the page's first table, as text."""
+    """Rows of the first table, as text."""
     rows = re.findall(r"<tr>(.*?)</tr>", html[: html.index("</table>")], re.S)
     return [
         [re.sub("<[^>]*>", "", cell).strip() for cell in re.findall(r"<t[hd][^>]*>.*?</t[hd]>", row)] for row in rows
@@ -61,23 +69,45 @@ def test_nothing_comes_from_elsewhere_and_every_image_is_embedded(tmp_path, inpu
 
 def test_table_has_ours_beside_the_papers(tmp_path, inputs):
     assert cells(write(tmp_path, inputs)) == [
-        ["Method", "Epochs", "LIN"],
+        ["Method", "Tokenizer", "Epochs", "LIN"],
         ["ours", "paper", "ours", "paper"],
         ["&lt;b&gt;S&lt;/b&gt;"],
-        ["CAE &amp; co cae-s-300", "3", "300", "26.7", "51.8"],
+        ["CAE &amp; co cae-s-300", "dvae (8 codes)", "3", "300", "26.7", "51.8"],
         ["B"],
-        ["CAE cae-b-300", "3", "300", "–", "64.1"],
-        ["Other", "–", "", "–", ""],
+        ["CAE cae-b-300", "dvae (8 codes)", "3", "300", "–", "64.1"],
+        ["DeiT deit-b-300", "n/a", "3", "300", "n/a", ""],
+        ["Other", "–", "–", "", "–", ""],
     ]
 
 
+def test_models_have_a_section(tmp_path, inputs):
+    html = write(tmp_path, inputs)
+    assert cells(html[html.index('<section id="models">') :]) == [
+        ["Model", "Method", "Source", "Epochs", "Images", "Seconds", "Images/s", "First loss", "Last loss"],
+        ["mae-b-1600", "MAE", "released", "1600", "", "", "", "", ""],
+        ["cae-b-300", "CAE", "built", "3", "3,840", "12", "312", "5.500", "2.250"],
+    ]
+    assert 'id="models"' not in write(tmp_path, [path for path in inputs if path.stem != "models"])
+
+
+def test_recipes_are_told_method_by_method(tmp_path, inputs):
+    html = write(tmp_path, inputs)
+    start = html.index("<summary>Recipes of MoCo v3</summary>")
+    recipes = html[start : html.index("</details>", start)]
+    head, *rows = cells(recipes)
+    assert [row[0] for row in rows] == ["moco-v3-s-300", "moco-v3-b-300"]
+    assert {"width", "file"} <= set(head) and "temperature" not in head
+    assert "<dt>temperature</dt><dd>0.2</dd>" in recipes and "alignment_weight" not in recipes
+
+
 def test_summary_says_what_was_run(tmp_path, inputs):
-    models = {name: PARAMS["models"][name] for name in ("random-s", "cae-s-300", "cae-b-300", "cae-b-1600", "random-b")}
+    names = ("random-s", "cae-s-300", "cae-b-300", "cae-b-1600", "random-b", "dino-b-400", "deit-b-300")
+    models = {name: PARAMS["models"][name] for name in names}
     analyses = {name: analysis | {"models": ["cae-b-300", "random-b"]} for name, analysis in PARAMS["analyses"].items()}
     analyses["figure3"].pop("models")
     text = re.sub("<[^>]*>", "", write(tmp_path, inputs, models=models, analyses=analyses))
     assert "scale demo" in text and "They compare with nothing but" in text
-    assert "3 of 5 models, for 300 to 1600 epochs" in text
+    assert "3 of 7 models, for 300 to 1600 epochs;\n2 are taken as released; the others are encoders" in text
     assert "1,234 images to train on, 56 to validate on" in text
     assert "1 of 3 cells of the tables" in text
     assert re.search(r"Seed\s*7\n", text) and "Git revision" in text
@@ -85,11 +115,6 @@ def test_summary_says_what_was_run(tmp_path, inputs):
 
 def test_the_papers_scale_is_not_warned_of(tmp_path, inputs):
     assert "compare with nothing" not in write(tmp_path, inputs, scale="paper")
-
-
-def test_tables_alone_are_enough(tmp_path, inputs):
-    html = write(tmp_path, inputs[:1])
-    assert cells(html)[0] == ["Method", "Epochs", "linear"]
 
 
 def test_what_is_in_params_is_escaped(tmp_path, inputs):
@@ -114,4 +139,4 @@ def test_html_is_balanced_and_links_lead_somewhere(tmp_path, inputs):
             assert stack.pop() == tag
 
     Parser().feed(write(tmp_path, inputs))
-    assert not stack and links == ids == {"table1", "figure3", "tokenizer-dvae-x", "training", "params"}
+    assert not stack and links == ids == {"table1", "figure3", "tokenizer-dvae-x", "training", "models", "params"}

@@ -22,7 +22,23 @@ TABLES = {
             {"group": "Using ViT-B", "method": "CAE | λ_2", "model": "cae-b", "paper": {"epochs": 800, "linear": 68.6}},
             {"group": "Another first", "method": "Elsewhere", "paper": {"linear": 1.0}},
         ],
-    }
+    },
+    "table7": {
+        "title": "Tokenizers",
+        "facts": ["tokenizer", "epochs", "crops"],
+        "columns": {"linear": "LIN", "attentive": "ATT"},
+        "rows": [
+            {"method": "DALL-E", "model": "cae-s", "paper": {"epochs": 300, "crops": 1}},
+            {"method": "DeiT", "model": "deit-s", "cells": {"attentive": "supervised"},
+             "paper": {"epochs": 300, "attentive": 79.9}},
+            {"method": "Left out", "model": "cae-l", "cells": {"attentive": "attentive"}},
+        ],
+    },
+}  # fmt: skip
+FACTS = {
+    "table1": {"random-s": {"epochs": 0}, "cae-s": {"epochs": 3}, "cae-b": {"epochs": 8}},
+    "table7": {"cae-s": {"tokenizer": "dvae-64 (d-VAE, 64 codes)", "epochs": 3, "crops": 1},
+               "deit-s": {"tokenizer": None, "epochs": 4, "crops": None}},
 }  # fmt: skip
 
 
@@ -36,8 +52,8 @@ def make(tmp_path):
         for (model, protocol), top1 in cells.items():
             files.append(tmp_path / f"{protocol}-{model}.json")
             files[-1].write_text(json.dumps({"model": model, "protocol": protocol, "top1": top1}))
-        epochs = {"random-s": 0, "cae-s": 3, "cae-b": 8}
-        tables.main(str(tmp_path / "tables.yaml"), name, scale, epochs, files, str(tmp_path / "out/table1.csv"))
+        facts = FACTS.get(name, {})
+        tables.main(str(tmp_path / "tables.yaml"), name, scale, facts, files, str(tmp_path / f"out/{name}.csv"))
         return tmp_path / "out"
 
     return make
@@ -71,6 +87,29 @@ def test_markdown_keeps_groups_in_order_and_says_why_a_cell_is_empty(make):
     assert rows[4] == ["CAE", "3", "300", "22.1", "51.8", "30.0", "65.0"]
     assert rows[6] == [r"CAE \| λ_2", "8", "800", "–", "68.6", "–", ""]
     assert "–: not run." in text and "A note_with underscores." in text
+
+
+def test_a_cell_may_hold_another_protocol_and_facts_stand_beside_the_papers(make):
+    cells = {("cae-s", "linear"): 22.0, ("deit-s", "supervised"): 35.04}
+    folder = make(cells, "table7")
+    rows = {row["model"]: row for row in csv.DictReader((folder / "table7.csv").open())}
+    assert list(rows["cae-s"]) == ["model", "group", "method", "tokenizer", "epochs", "epochs_paper", "crops",
+                                   "crops_paper", "linear", "linear_paper", "attentive", "attentive_paper"]  # fmt: skip
+    assert list(rows["cae-s"].values())[3:8] == ["dvae-64 (d-VAE, 64 codes)", "3", "300", "1", "1"]
+    assert list(rows["deit-s"].values())[3:] == ["", "4", "300", "", "", "", "", "35.04", "79.9"]
+    assert list(rows["cae-l"].values())[3:] == [""] * 9
+
+
+def test_what_was_not_run_is_told_from_what_does_not_apply(make):
+    folder = make({("cae-s", "linear"): 22.0, ("deit-s", "supervised"): 35.04}, "table7")
+    text = (folder / "table7.md").read_text()
+    head, _, cae, deit, absent = rows_of(text)
+    assert head[:4] == ["Method", "Tokenizer", "Epochs", "Epochs, paper"]
+    assert cae == ["DALL-E", "dvae-64 (d-VAE, 64 codes)", "3", "300", "1", "1", "22.0", "", "–", ""]
+    assert deit == ["DeiT", "n/a", "4", "300", "n/a", "", "n/a", "", "35.0", "79.9"]
+    assert absent == ["Left out", "–", "–", "", "–", "", "n/a", "", "–", ""]
+    assert "\n–: not run; n/a: does not apply.\n" in text
+    assert r"\begin{tabular}{llrrrrrrrr}" in (folder / "table7.tex").read_text()
 
 
 def test_only_another_scale_than_the_papers_warns(make):
@@ -109,3 +148,5 @@ def test_metrics_of_a_model_that_no_row_names_are_refused(make):
         make({("cae-ss", "linear"): 1.0})
     with pytest.raises(UserError, match=r"protocol: unknown key 'liner'; did you mean 'linear'\?"):
         make({("cae-s", "liner"): 1.0})
+    with pytest.raises(UserError, match="protocol: unknown key 'supervised'"):
+        make({("cae-s", "supervised"): 1.0})

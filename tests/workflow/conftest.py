@@ -26,7 +26,8 @@ folders = {
     "train-tokenizer": ["model.safetensors", "tokenizer.json", "metrics.jsonl", "report.npz"],
     "import-tokenizer": ["model.safetensors", "tokenizer.json"],
     "merge-tokens": ["tokens.npy", "manifest.json"],
-    "pretrain": ["encoder.safetensors", "config.json", "last.ckpt", "metrics.jsonl"],
+    "pretrain": ["encoder.safetensors", "config.json", "card.md", "last.ckpt", "metrics.jsonl"],
+    "import": ["encoder.safetensors", "config.json", "card.md"],
 }
 for path in (Path(options[option]) for option in ("--output", "--linear", "--attentive") if option in options):
     beside = {".csv": [".md", ".tex"], ".png": [".pdf"]}.get(path.suffix, [])
@@ -48,7 +49,7 @@ class Tree:
         """What a command prints, on both streams; its exit status must be `status`."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
-        for name in ("IMAGENET_ROOT", "ADE20K_ROOT", "COCO_ROOT", "DALLE_ENCODER", "SNAKEMAKE_PROFILE"):
+        for name in ("IMAGENET_ROOT", "ADE20K_ROOT", "COCO_ROOT", "CHECKPOINTS", "SNAKEMAKE_PROFILE"):
             environment.pop(name, None)
         done = subprocess.run(
             command, cwd=self.path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -60,12 +61,13 @@ class Tree:
         """Planned jobs, as "rule wildcard …" without the scale: all that is printed about each."""
         text = self.run("snakemake", "--dry-run", *arguments)
         assert "\nrule " in text or "\nlocalrule " in text or "Nothing to be done" in text, text
-        jobs = {}
-        for part in re.split(r"\n(?=(?:local)?rule \w+:\n)", text)[1:]:
+        jobs, parts = {}, re.split(r"\n(?=(?:local)?rule \w+:\n)", text)[1:]
+        for part in parts:
             rule = re.match(r"(?:local)?rule (\w+)", part)[1]
             wildcards = re.search(r"\n    wildcards: (.*)", part)
             values = re.findall(r"(?!scale=)\b\w+=([^,\n]+)", wildcards[1]) if wildcards else []
             jobs[" ".join([rule, *values])] = part
+        assert len(jobs) == len(parts)  # none twice
         return jobs
 
     def edit(self, file: str, old: str, new: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cae.params import Recipes
 from workflow import code_hash as module
 
 ROOT = Path(__file__).parents[2]
@@ -72,8 +73,16 @@ def test_sees(changed, edit):
 
 def test_follows_imports_through_the_library():
     closure = module._closure(["cae.tasks.pretrain"])
-    assert {"cae", "cae.tasks", "cae.models.cae", "cae.data.rng", "cae.training.loop"} <= closure
+    assert {"cae", "cae.tasks", "cae.models.vit", "cae.data.rng", "cae.training.loop"} <= closure
     assert not {name for name in closure if name.startswith(("cae.reporting", "cae.analysis", "cae.cli"))}
+
+
+def test_a_method_is_no_part_of_another():
+    methods = {f"cae.models.{method}" for method in Recipes.model_fields}
+    assert not methods & module._closure(["cae.tasks.pretrain"])
+    for method in methods:
+        assert methods & module._closure(["cae.tasks.pretrain", method]) == {method}
+    assert methods & module._closure(["cae.analysis.reconstruction"]) == {"cae.models.cae"}
 
 
 def test_unknown_module():

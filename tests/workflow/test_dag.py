@@ -15,6 +15,11 @@ from cae.params import read
 ROOT = Path(__file__).parents[2]
 
 
+def of(rule: str, jobs) -> set[str]:
+    """Wildcards of a rule's planned jobs."""
+    return {job.partition(" ")[2] for job in jobs if job.split()[0] == rule}
+
+
 def test_style(tree):
     assert "in a good condition" in tree.run("snakemake", "--lint")
     tree.run("snakefmt", "--check", "Snakefile", "workflow")
@@ -23,10 +28,64 @@ def test_style(tree):
 def test_the_paper_is_planned_without_its_data(tree):
     jobs = tree.dry_run("--configfile", "params/paper.yaml", "--config", "imagenet=/nowhere", "ade20k=/nowhere").keys()
     models = yaml.safe_load((tree.path / "params/paper.yaml").read_text())["models"]
-    assert {job for job in jobs if job.startswith("pretrain_model")} == {f"pretrain_model {name}" for name in models}
-    assert len([job for job in jobs if job.startswith("tokenize dalle")]) == 64
-    assert {"index_data imagenet", "import_tokenizer dalle", "figure figure5", "table table2", "page"} <= jobs
-    assert not [job for job in jobs if job.startswith(("make_data", "train_tokenizer"))]  # no model wants another
+    released = {name for name, model in models.items() if model.get("source") == "released"}
+    assert of("pretrain_model", jobs) == models.keys() - released
+    assert of("import_model", jobs) == released and len(released) == 7
+    assert of("import_tokenizer", jobs) == {"dalle", "vqgan-openimages"}
+    assert of("train_tokenizer", jobs) == {"dvae-imagenet"}
+    assert {"index_data imagenet", "figure figure5", "table table2", "table table7", "page"} <= jobs
+    assert not of("make_data", jobs)
+
+
+def test_other_views_have_a_token_cache_of_their_own(tree):
+    jobs = tree.dry_run("--configfile", "params/paper.yaml", "--", "tokens", "pretrain")
+    (beit,) = of("merge_tokens", jobs) - {"dalle", "dvae-imagenet", "vqgan-openimages"}
+    assert re.fullmatch("dalle-[0-9a-f]{8}", beit)
+    assert len(of("tokenize", jobs)) == 4 * 64
+    for cache, jitter, views in ((beit, "0.4", 300), ("dalle", "0.0", 1600)):
+        for job in (f"tokenize {cache} 7 64", f"merge_tokens {cache}"):
+            assert f'"jitter": {jitter}' in jobs[job] and f'"views": {views}' in jobs[job]
+            assert "--tokenizer results/paper/tokenizers/dalle " in jobs[job]
+    for model, cache in (("beit-s-300", beit), ("beit-b-300", beit), ("cae-s-300", "dalle"), ("cae-b-300", "dalle")):
+        options = f"--tokenizer results/paper/tokenizers/dalle --tokens results/paper/tokens/{cache} "
+        assert options in jobs[f"pretrain_model {model}"]
+
+
+def test_equal_views_share_a_token_cache(tree):
+    jobs = tree.dry_run("pretrain")
+    assert of("merge_tokens", jobs) == of("train_tokenizer", jobs) == {"dvae", "dvae-64", "dvae-256"}
+    for model in ("beit-b-300", "cae-b-300"):
+        assert "--tokens results/demo/tokens/dvae " in jobs[f"pretrain_model {model}"]
+    assert "--tokens" not in jobs["pretrain_model mae-b-300"]
+    assert of("merge_tokens", tree.dry_run("results/demo/pretrain/beit-b-300/encoder.safetensors")) == {"dvae"}
+
+
+def test_tables_train_what_their_rows_name_and_nothing_twice(tree):
+    named = {}
+    for table in ("table1", "table7"):
+        named[table] = {row["model"] for row in read(tree.path / "params/tables.yaml")[table]["rows"]}
+        assert of("pretrain_model", tree.dry_run(table)) == named[table]
+    assert {"cae-b-800", "cae-b-1600", "cae-l-1600"} == named["table1"] & named["table7"]
+    assert of("pretrain_model", tree.dry_run("table1", "table7")) == named["table1"] | named["table7"]  # each once
+
+
+def test_a_supervised_model_is_probed_only_if_asked(tree):
+    jobs = tree.dry_run("table1").keys()
+    assert of("classify", jobs) == {"deit-s-300", "deit-b-300"} and not of("classify", jobs) & of("probe", jobs)
+    jobs = tree.dry_run("results/demo/evaluate/linear/deit-b-300.json").keys()
+    assert of("probe", jobs) == {"deit-b-300"} and not of("classify", jobs)
+
+
+def test_source_decides_between_training_and_import(tree):
+    released = "source: released, file: $CHECKPOINTS/mae.pth, sha256: 0123456789ab"
+    (tree.path / "params/mine.yaml").write_text(f"base: demo.yaml\nmodels: {{mae-b-300: {{{released}}}}}\n")
+    jobs = tree.dry_run("--configfile", "params/mine.yaml")
+    (tree.path / "params/mine.yaml").unlink()
+    assert of("import_model", jobs) == {"mae-b-300"} and "mae-b-300" not in of("pretrain_model", jobs)
+    assert "probe mae-b-300" in jobs and "mae-b-1600" in of("pretrain_model", jobs)
+    assert "\n    priority: 1\n" in jobs["import_model mae-b-300"]  # a file that is not there is told at once
+    assert "mae-b-300/metrics.jsonl" not in jobs["training_figure"] + jobs["models_table"]
+    assert "mae-b-300/config.json" in jobs["models_table"]
 
 
 def test_one_figure_asks_for_what_it_needs(tree):
@@ -43,16 +102,15 @@ def test_one_figure_asks_for_what_it_needs(tree):
     }
 
 
-@pytest.mark.parametrize(
-    "scale", [path.stem for path in (ROOT / "params").glob("*.yaml") if path.stem not in ("tables", "paper")]
-)
+@pytest.mark.parametrize("scale", [path.stem for path in (ROOT / "params").glob("*.yaml") if path.stem != "tables"])
 def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
     """Each planned command is read by the real command line, its params by the step's own types; no work is done."""
     from cae import cli
 
     done = []
     for name in ("data.demo:write_demo", "data.datasets:index", "tasks.train_tokenizer:main", "tasks.tokenize:main",
-                 "tasks.tokenize:merge", "tasks.import_tokenizer:main", "tasks.pretrain:main", "tasks.probe:main",
+                 "tasks.tokenize:merge", "tasks.import_tokenizer:main", "tasks.pretrain:main", "tasks.import_model:main",
+                 "tasks.probe:main", "tasks.classify:main", "reporting.models:main",
                  "analysis.masks_and_crops:main", "analysis.reconstruction:main", "analysis.tsne:main",
                  "reporting.tables:main", "reporting.figures:main", "reporting.page:main"):  # fmt: skip
         module, function = name.split(":")
@@ -65,7 +123,9 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
         cli.main(words[2:])
     assert {name.split(":")[0] for name in done} >= {
         "tasks.pretrain",
+        "tasks.import_model" if scale == "paper" else "tasks.train_tokenizer",
         "tasks.probe",
+        "tasks.classify",
         "tasks.tokenize",
         "reporting.page",
     }
@@ -74,7 +134,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "arguments", "message"),
     [
-        ("warmup_epochs: 1", "warm_epochs: 1", [], "params/demo.yaml: .*key 'warm_epochs'; did you mean 'warmup_epochs'?"),
+        (", warmup_epochs", ", warm_epochs", [], "params/demo.yaml: .*key 'warm_epochs'; did you mean 'warmup_epochs'?"),
         ("scale: demo", "scale: demo", ["--config", "sede=1"], "--config: unknown key 'sede'; did you mean 'seed'?"),
         ("scale: demo", "scale: demo", ["--config", "imagenet=/x"], "imagenet.*data/demo/imagenet"),
         ("base: paper.yaml", "base: papers.yaml", [], "params/papers.yaml: no such params file"),
@@ -100,9 +160,3 @@ assert load_params([Path("params/paper.yaml")], {"seed": 3}).seed == 3
 assert load_params([], {}).scale == "demo"
 """
     subprocess.run([sys.executable, "-c", script], cwd=tree.path, check=True)
-
-
-def test_rows_name_models_of_the_paper():
-    models = read(ROOT / "params/paper.yaml")["models"]
-    for table in read(ROOT / "params/tables.yaml").values():
-        assert {row["model"] for row in table["rows"] if "model" in row} <= models.keys()

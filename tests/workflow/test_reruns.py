@@ -60,7 +60,8 @@ def test_dates_comments_and_docstrings_rerun_nothing(finished, undo):
 def test_a_models_params_rerun_it_and_what_hangs_on_it(finished, undo):
     finished.edit("params/demo.yaml", "cae-b-800: {", "cae-b-800: {lr: 5.0e-4, ")
     assert finished.dry_run().keys() == {
-        "pretrain_model cae-b-800", "probe cae-b-800", "table table1", "training_figure", "page", "all"
+        "pretrain_model cae-b-800", "probe cae-b-800", "table table1", "table table7", "training_figure", "models_table",
+        "page", "all",
     }  # fmt: skip
 
 
@@ -73,16 +74,35 @@ def test_code_reruns_what_runs_it(finished, undo, plan):
     with open(finished.path / "cae/models/cae.py", "a") as file:
         file.write("\nCHANGED = True\n")
     jobs = finished.dry_run().keys()
-    assert {f"pretrain_model {model}" for model in plan.models} <= jobs
+    methods = {model: recipe.method for model, recipe in plan.recipes.items()}
+    again = {job.split()[1] for job in jobs if job.startswith("pretrain_model")}
+    assert again == {model for model, method in methods.items() if method == "cae"} and "random-b" in again
+    assert "reconstruct" in jobs  # it decodes with a CAE
     assert not [
         job for job in jobs if job.startswith(("make_data", "train_tokenizer", "tokenize", "merge_tokens", "masks"))
     ]
+
+    finished.run("git", "checkout", "--quiet", ".")
+    with open(finished.path / "cae/models/dino.py", "a") as file:
+        file.write("\nCHANGED = True\n")
+    assert finished.dry_run().keys() == {
+        "pretrain_model dino-b-400", "probe dino-b-400", "table table1", "training_figure", "models_table", "page", "all"
+    }  # fmt: skip
 
     finished.run("git", "checkout", "--quiet", ".")
     with open(finished.path / "cae/tokenizers/cache.py", "a") as file:
         file.write("\nCHANGED = True\n")
     jobs = finished.dry_run().keys()
     assert any(job.startswith("tokenize") for job in jobs)  # though the shards are gone
+
+
+def test_a_recipe_of_other_views_makes_a_cache_and_leaves_the_shared_one(finished, undo):
+    finished.edit("params/demo.yaml", "view: {jitter: null, views: null}", "view: {jitter: 0.2, views: null}")
+    jobs = {job for job in finished.dry_run("pretrain") if job != "pretrain"}
+    cache = next(job.split()[1] for job in jobs if job.startswith("merge_tokens"))
+    assert cache.startswith("dvae-") and jobs == {
+        f"tokenize {cache} 1 1", f"merge_tokens {cache}", "pretrain_model beit-s-300", "pretrain_model beit-b-300"
+    }  # fmt: skip
 
 
 def test_a_figure_deleted_is_drawn_again_alone(finished):

@@ -1,7 +1,8 @@
-"""Pretrained encoders.
+"""Pretrained encoders: trained here (`source: built`), or imported from the file they were released in.
 
-Needs: ImageNet's manifest and, where the targets are tokens, their cache. A run that was stopped goes on from
-work/<scale>/pretrain/<model>, which is no output: Snakemake deletes outputs before each attempt.
+Needs: ImageNet's manifest and, where the targets are tokens, their cache; for a released model its file, by rule in the
+folder $CHECKPOINTS. A run that was stopped goes on from work/<scale>/pretrain/<model>, which is no output: Snakemake
+deletes outputs before each attempt.
 Makes: results/<scale>/pretrain/<model>/.
 Costs: nearly everything. Minutes at the demo scale; in the paper, days of 8 GPUs a model.
 """
@@ -24,21 +25,51 @@ rule pretrain_model:
     output:
         "results/{scale}/pretrain/{model}/encoder.safetensors",
         "results/{scale}/pretrain/{model}/config.json",
+        "results/{scale}/pretrain/{model}/card.md",
         "results/{scale}/pretrain/{model}/last.ckpt",
         "results/{scale}/pretrain/{model}/metrics.jsonl",
     log:
         "work/{scale}/logs/pretrain_model/{model}.log",
     benchmark:
         "work/{scale}/benchmarks/pretrain_model/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(plan.built_models),
     threads: P.resources.pretrain.threads
     resources:
         **plan.machine("pretrain"),
     params:
-        json=lambda w: plan.json(**P.pretraining(w.model).model_dump()),
+        json=lambda w: plan.json(**plan.recipes[w.model].model_dump()),
         targets=lambda w: plan.target_options(w.model, w.scale),
-        code=code_hash("cae.tasks.pretrain"),
+        # A method's file and what it imports; a change of one method trains no other again.
+        code=lambda w: code_hash(
+            "cae.tasks.pretrain", f"cae.models.{plan.recipes[w.model].method}"
+        ),
     shell:
         "python -m cae pretrain --data {input.data} {params.targets} --params {params.json:q}"
         " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale}/pretrain/{wildcards.model}"
         " --code {params.code} --output results/{wildcards.scale}/pretrain/{wildcards.model}"
         " 2>&1 | (trap '' TERM; tee {log})"
+
+
+rule import_model:
+    output:
+        "results/{scale}/pretrain/{model}/encoder.safetensors",
+        "results/{scale}/pretrain/{model}/config.json",
+        "results/{scale}/pretrain/{model}/card.md",
+    log:
+        "work/{scale}/logs/import_model/{model}.log",
+    benchmark:
+        "work/{scale}/benchmarks/import_model/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(plan.released_models),
+    priority: 1  # before all else: what cannot be found is told in the first seconds
+    threads: 1
+    resources:
+        mem_mb=P.resources.analyze.mem_mb,
+        runtime=P.resources.analyze.runtime,
+    params:
+        json=lambda w: plan.json(**plan.recipes[w.model].model_dump()),
+        code=code_hash("cae.tasks.import_model"),
+    shell:
+        "python -m cae import --params {params.json:q} --output results/{wildcards.scale}/pretrain/{wildcards.model}"
+        " 2>&1 | tee {log}"

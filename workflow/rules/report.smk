@@ -68,11 +68,11 @@ rule table:
         **plan.machine("report"),
     params:
         table=lambda w: plan.tables[w.table].model_dump(),
-        epochs=lambda w: plan.json(**plan.epochs_of(w.table)),
+        facts=lambda w: plan.json(**plan.facts_of(w.table)),
         code=code_hash("cae.reporting.tables"),
     shell:
         "python -m cae table --tables params/tables.yaml --name {wildcards.table} --scale {wildcards.scale}"
-        " --epochs {params.epochs:q} --output {output.csv} {input} 2>&1 | tee {log}"
+        " --facts {params.facts:q} --output {output.csv} {input} 2>&1 | tee {log}"
 
 
 rule figure:
@@ -103,19 +103,21 @@ rule figure:
 
 rule tokenizer_figure:
     input:
-        "results/{scale}/tokenizers/{built}/report.npz",
+        "results/{scale}/tokenizers/{tokenizer}/report.npz",
     output:
         png=report(
-            "reports/{scale}/figures/tokenizer-{built}.png",
+            "reports/{scale}/figures/tokenizer-{tokenizer}.png",
             caption="../report/tokenizer.rst",
             category="Training",
-            labels={"figure": "tokenizer {built}", "scale": "{scale}"},
+            labels={"figure": "tokenizer {tokenizer}", "scale": "{scale}"},
         ),
-        pdf="reports/{scale}/figures/tokenizer-{built}.pdf",
+        pdf="reports/{scale}/figures/tokenizer-{tokenizer}.pdf",
     log:
-        "work/{scale}/logs/tokenizer_figure/{built}.log",
+        "work/{scale}/logs/tokenizer_figure/{tokenizer}.log",
     benchmark:
-        "work/{scale}/benchmarks/tokenizer_figure/{built}.tsv"
+        "work/{scale}/benchmarks/tokenizer_figure/{tokenizer}.tsv"
+    wildcard_constraints:
+        tokenizer=one_of(plan.built_tokenizers),
     localrule: True
     threads: P.resources.report.threads
     resources:
@@ -128,7 +130,12 @@ rule tokenizer_figure:
 
 rule training_figure:
     input:
-        expand("results/{{scale}}/pretrain/{model}/metrics.jsonl", model=plan.trained),
+        metrics=expand(
+            "results/{{scale}}/pretrain/{model}/metrics.jsonl", model=plan.trained
+        ),
+        configs=expand(
+            "results/{{scale}}/pretrain/{model}/config.json", model=plan.trained
+        ),
     output:
         png=report(
             "reports/{scale}/figures/training.png",
@@ -151,9 +158,35 @@ rule training_figure:
         "python -m cae figure --name training --scale {wildcards.scale} --output {output.png} {input} 2>&1 | tee {log}"
 
 
+rule models_table:
+    input:
+        expand("results/{{scale}}/pretrain/{model}/config.json", model=plan.models),
+        expand("results/{{scale}}/pretrain/{model}/metrics.jsonl", model=plan.trained),
+    output:
+        csv=report(
+            "reports/{scale}/tables/models.csv",
+            caption="../report/models.rst",
+            category="Training",
+            labels={"table": "models", "scale": "{scale}"},
+        ),
+        md="reports/{scale}/tables/models.md",
+    log:
+        "work/{scale}/logs/models_table/models.log",
+    benchmark:
+        "work/{scale}/benchmarks/models_table/models.tsv"
+    localrule: True
+    threads: P.resources.report.threads
+    resources:
+        **plan.machine("report"),
+    params:
+        code=code_hash("cae.reporting.models"),
+    shell:
+        "python -m cae models --scale {wildcards.scale} --output {output.csv} {input} 2>&1 | tee {log}"
+
+
 rule page:
     input:
-        expand("reports/{{scale}}/tables/{table}.csv", table=plan.tables),
+        expand("reports/{{scale}}/tables/{table}.csv", table=[*plan.tables, "models"]),
         expand("reports/{{scale}}/figures/{figure}.png", figure=plan.figures),
         expand("data/{{scale}}/{dataset}.json", dataset=["imagenet", "ade20k"]),
         "params/tables.yaml",

@@ -1,7 +1,10 @@
-"""Tokenizers, and the cache of every training image's tokens in each of its views.
+"""Tokenizers, and the caches of every training image's tokens in each of its views.
 
-Needs: ImageNet's manifest; for a released tokenizer its file of weights ($DALLE_ENCODER).
-Makes: results/<scale>/tokenizers/<tokenizer>/, results/<scale>/tokens/<tokenizer>/.
+Models that see the same views and predict the same tokenizer's tokens share a cache.
+
+Needs: ImageNet's manifest; for a released tokenizer its file of weights, by rule in the folder $CHECKPOINTS.
+Makes: results/<scale>/tokenizers/<tokenizer>/, results/<scale>/tokens/<cache>/; a cache of the views that all share has the
+tokenizer's name, any other a hash behind it.
 Costs: tokens of the paper's 1600 views: 64 shards of a GPU-day or less each, 0.8 TB of disk and as much for the shards.
 """
 
@@ -19,9 +22,9 @@ rule tokenizers:
 rule tokens:
     input:
         expand(
-            "results/{scale}/tokens/{tokenizer}/manifest.json",
+            "results/{scale}/tokens/{cache}/manifest.json",
             scale=P.scale,
-            tokenizer=plan.tokenizers,
+            cache=plan.wanted_caches,
         ),
     localrule: True
 
@@ -30,91 +33,104 @@ rule train_tokenizer:
     input:
         data="data/{scale}/imagenet.json",
     output:
-        "results/{scale}/tokenizers/{built}/model.safetensors",
-        "results/{scale}/tokenizers/{built}/tokenizer.json",
-        "results/{scale}/tokenizers/{built}/metrics.jsonl",
-        "results/{scale}/tokenizers/{built}/report.npz",
+        "results/{scale}/tokenizers/{tokenizer}/model.safetensors",
+        "results/{scale}/tokenizers/{tokenizer}/tokenizer.json",
+        "results/{scale}/tokenizers/{tokenizer}/metrics.jsonl",
+        "results/{scale}/tokenizers/{tokenizer}/report.npz",
     log:
-        "work/{scale}/logs/train_tokenizer/{built}.log",
+        "work/{scale}/logs/train_tokenizer/{tokenizer}.log",
     benchmark:
-        "work/{scale}/benchmarks/train_tokenizer/{built}.tsv"
+        "work/{scale}/benchmarks/train_tokenizer/{tokenizer}.tsv"
+    wildcard_constraints:
+        tokenizer=one_of(plan.built_tokenizers),
     threads: P.resources.tokenizer.threads
     resources:
         **plan.machine("tokenizer"),
     params:
-        json=lambda w: plan.tokenizer_json(w.built, "image", "view", "seed"),
-        code=code_hash("cae.tasks.train_tokenizer"),
+        json=lambda w: plan.tokenizer_json(w.tokenizer, "image", "view", "seed"),
+        code=lambda w: code_hash(
+            "cae.tasks.train_tokenizer", plan.tokenizer_module(w.tokenizer)
+        ),
     shell:
         "python -m cae train-tokenizer --data {input.data} --params {params.json:q}"
-        " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale}/tokenizers/{wildcards.built}"
-        " --code {params.code} --output results/{wildcards.scale}/tokenizers/{wildcards.built}"
+        " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale}/tokenizers/{wildcards.tokenizer}"
+        " --code {params.code} --output results/{wildcards.scale}/tokenizers/{wildcards.tokenizer}"
         " 2>&1 | (trap '' TERM; tee {log})"
 
 
 rule import_tokenizer:
     output:
-        "results/{scale}/tokenizers/{released}/model.safetensors",
-        "results/{scale}/tokenizers/{released}/tokenizer.json",
+        "results/{scale}/tokenizers/{tokenizer}/model.safetensors",
+        "results/{scale}/tokenizers/{tokenizer}/tokenizer.json",
     log:
-        "work/{scale}/logs/import_tokenizer/{released}.log",
+        "work/{scale}/logs/import_tokenizer/{tokenizer}.log",
     benchmark:
-        "work/{scale}/benchmarks/import_tokenizer/{released}.tsv"
+        "work/{scale}/benchmarks/import_tokenizer/{tokenizer}.tsv"
+    wildcard_constraints:
+        tokenizer=one_of(plan.released_tokenizers),
+    priority: 1  # before all else: what cannot be found is told in the first seconds
     threads: 1
     resources:
         **plan.machine("report"),
     params:
-        json=lambda w: plan.tokenizer_json(w.released, "image"),
-        code=code_hash("cae.tasks.import_tokenizer"),
+        json=lambda w: plan.tokenizer_json(w.tokenizer, "image"),
+        code=lambda w: code_hash(
+            "cae.tasks.import_tokenizer", plan.tokenizer_module(w.tokenizer)
+        ),
     shell:
         "python -m cae import-tokenizer --params {params.json:q}"
-        " --output results/{wildcards.scale}/tokenizers/{wildcards.released} 2>&1 | tee {log}"
+        " --output results/{wildcards.scale}/tokenizers/{wildcards.tokenizer} 2>&1 | tee {log}"
 
 
 rule tokenize:
     input:
         data="data/{scale}/imagenet.json",
-        weights="results/{scale}/tokenizers/{tokenizer}/model.safetensors",
-        about="results/{scale}/tokenizers/{tokenizer}/tokenizer.json",
+        tokenizer=lambda w: plan.tokenizer_files(w.cache, w.scale),
     output:
-        temp("results/{scale}/tokens/{tokenizer}/shards/{k}-of-{n}.npy"),
+        temp("results/{scale}/tokens/{cache}/shards/{k}-of-{n}.npy"),
     log:
-        "work/{scale}/logs/tokenize/{tokenizer}/{k}-of-{n}.log",
+        "work/{scale}/logs/tokenize/{cache}/{k}-of-{n}.log",
     benchmark:
-        "work/{scale}/benchmarks/tokenize/{tokenizer}/{k}-of-{n}.tsv"
+        "work/{scale}/benchmarks/tokenize/{cache}/{k}-of-{n}.tsv"
     threads: P.resources.tokens.threads
     resources:
         **plan.machine("tokens"),
     params:
-        json=plan.json("seed", "view", "image"),
-        code=code_hash("cae.tasks.tokenize"),
+        tokenizer=lambda w: plan.tokenizer_folder(w.cache, w.scale),
+        json=lambda w: plan.caches[w.cache][1],
+        code=lambda w: code_hash(
+            "cae.tasks.tokenize", plan.tokenizer_module(plan.caches[w.cache][0])
+        ),
     shell:
         "python -m cae tokenize --data {input.data}"
-        " --tokenizer results/{wildcards.scale}/tokenizers/{wildcards.tokenizer} --params {params.json:q}"
+        " --tokenizer {params.tokenizer} --params {params.json:q}"
         " --shard {wildcards.k}/{wildcards.n} --threads {threads} --gpus {resources.gpu}"
-        " --work work/{wildcards.scale}/tokens/{wildcards.tokenizer} --output {output} 2>&1 | tee {log}"
+        " --work work/{wildcards.scale}/tokens/{wildcards.cache} --output {output} 2>&1 | tee {log}"
 
 
 rule merge_tokens:
     input:
         data="data/{scale}/imagenet.json",
-        weights="results/{scale}/tokenizers/{tokenizer}/model.safetensors",
-        about="results/{scale}/tokenizers/{tokenizer}/tokenizer.json",
-        shards=lambda w: plan.shards_of(w.tokenizer, w.scale),
+        tokenizer=lambda w: plan.tokenizer_files(w.cache, w.scale),
+        shards=lambda w: plan.shards_of(w.cache, w.scale),
     output:
-        "results/{scale}/tokens/{tokenizer}/tokens.npy",
-        "results/{scale}/tokens/{tokenizer}/manifest.json",
+        "results/{scale}/tokens/{cache}/tokens.npy",
+        "results/{scale}/tokens/{cache}/manifest.json",
     log:
-        "work/{scale}/logs/merge_tokens/{tokenizer}.log",
+        "work/{scale}/logs/merge_tokens/{cache}.log",
     benchmark:
-        "work/{scale}/benchmarks/merge_tokens/{tokenizer}.tsv"
+        "work/{scale}/benchmarks/merge_tokens/{cache}.tsv"
     threads: 1
     resources:
         mem_mb=P.resources.tokens.mem_mb,
         runtime=P.resources.tokens.runtime,
     params:
-        json=plan.json("seed", "view", "image"),
-        code=code_hash("cae.tasks.tokenize"),
+        tokenizer=lambda w: plan.tokenizer_folder(w.cache, w.scale),
+        json=lambda w: plan.caches[w.cache][1],
+        code=lambda w: code_hash(
+            "cae.tasks.tokenize", plan.tokenizer_module(plan.caches[w.cache][0])
+        ),
     shell:
         "python -m cae merge-tokens --data {input.data}"
-        " --tokenizer results/{wildcards.scale}/tokenizers/{wildcards.tokenizer} --params {params.json:q}"
-        " --output results/{wildcards.scale}/tokens/{wildcards.tokenizer} {input.shards} 2>&1 | tee {log}"
+        " --tokenizer {params.tokenizer} --params {params.json:q}"
+        " --output results/{wildcards.scale}/tokens/{wildcards.cache} {input.shards} 2>&1 | tee {log}"

@@ -1,0 +1,89 @@
+"""What the plan makes of params, without Snakemake."""
+
+import pytest
+import yaml
+
+from cae.errors import UserError
+from cae.params import load
+from tests.conftest import ROOT
+from workflow.plan import Plan
+
+TABLES = str(ROOT / "params/tables.yaml")
+
+
+@pytest.fixture(scope="module")
+def paper() -> Plan:
+    return Plan(load(ROOT / "params/paper.yaml"), TABLES)
+
+
+def demo(**changes) -> Plan:
+    return Plan(load(ROOT / "params/demo.yaml", changes), TABLES)
+
+
+def test_facts_of_the_paper_are_those_that_it_prints(paper):
+    for name, table in paper.tables.items():
+        facts = paper.facts_of(name)
+        assert facts.keys() == {row.model for row in table.rows}
+        for row in table.rows:
+            assert list(facts[row.model]) == table.facts
+            for fact in ("epochs", "crops"):
+                if row.paper and fact in table.facts:
+                    assert facts[row.model][fact] == row.paper.get(fact), row
+
+
+def test_facts_say_what_a_scale_does():
+    plan = demo(
+        models={"dino-b-400": {"epochs": 5, "local_crops": 2}, "cae-b-800-dvae": {"epochs": 7}},
+        tokenizers={"dvae-64": {"vocabulary": 60}},
+    )
+    assert plan.facts_of("table1")["dino-b-400"] == {"epochs": 5, "crops": 4}
+    assert plan.facts_of("table1")["random-b"] == {"epochs": 0, "crops": None}
+    assert plan.facts_of("table7")["cae-b-800-dvae"] == {"tokenizer": "dvae-64 (d-VAE, 60 codes)", "epochs": 7}
+
+
+def test_tokenizers_are_told_by_kind_and_vocabulary(paper):
+    said = {facts["tokenizer"] for facts in paper.facts_of("table7").values()}
+    assert said == {
+        "dalle (DALL-E, 8192 codes)", "vqgan-openimages (VQGAN, 8192 codes)", "dvae-imagenet (d-VAE, 8192 codes)"
+    }  # fmt: skip
+
+
+def test_what_makes_other_tokens_makes_another_cache():
+    """Views, and seed: both are of the model."""
+    caches = [
+        demo(models={"cae-s-300": change}).cache_of["cae-s-300"]
+        for change in (
+            {},
+            {"view": {"jitter": 0.1}},
+            {"view": {"views": 9}},
+            {"seed": 1},
+            {"lr": 1.0},
+            {"mask": {"count": 9}},
+        )
+    ]
+    assert caches[0] == caches[4] == caches[5] == "dvae"
+    assert len(set(caches[:4])) == 4 and all(name.startswith("dvae-") for name in caches[1:4])
+
+
+def test_a_tokenizer_that_no_model_wants_is_not_planned():
+    plan = demo(models={f"cae-b-{epochs}-vqgan": {"tokenizer": "dvae"} for epochs in (800, 1600)})
+    assert plan.tokenizers == plan.wanted_caches == ["dvae", "dvae-64"]
+    assert "dvae-256" in plan.caches  # though it can be asked for
+
+
+def test_rows_of_models_that_a_scale_leaves_out_ask_for_nothing():
+    plan = demo(models={"mae-l-1600": None, "cae-b-800-dvae": None})
+    assert not {"mae-l-1600", "cae-b-800-dvae"} & {*plan.models, *plan.facts_of("table1"), *plan.facts_of("table7")}
+
+
+def test_training_is_drawn_of_what_is_trained_here(paper):
+    assert {"cae-b-300", "mae-b-300", "beit-b-300"} <= set(paper.trained)
+    assert not {"random-b", "mae-b-1600", "dino-b-400", "deit-b-300"} & set(paper.trained)
+
+
+def test_only_a_supervised_model_classifies(tmp_path):
+    table = {"title": "T", "columns": {"attentive": "ATT"},
+             "rows": [{"method": "CAE", "model": "cae-b-300", "cells": {"attentive": "supervised"}}]}  # fmt: skip
+    (tmp_path / "tables.yaml").write_text(yaml.safe_dump({"table1": table}))
+    with pytest.raises(UserError, match="tables.yaml: cae-b-300: cells: supervised: it has no classifier"):
+        Plan(load(ROOT / "params/demo.yaml"), str(tmp_path / "tables.yaml"))
