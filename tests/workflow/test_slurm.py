@@ -37,7 +37,7 @@ def submitted(tree):
         ("index_data imagenet", 0, 16, 8000, 240),
         ("merge_tokens dalle", 0, 1, 32000, 1440),
         ("classify deit-b-300", 1, 64, 400000, 1440),
-        ("import_model mae-b-1600", 0, 1, 4000, 10),
+        ("import_model mae-b-1600", 0, 1, 32000, 120),
     ],
 )
 def test_a_job_asks_for_its_machine(submitted, job, gpus, cpus, memory, minutes):
