@@ -29,6 +29,8 @@ Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**20)]  # the loop packs it into one number with step and process
 SHA256 = Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]  # of a file; its beginning is enough
 
 
@@ -55,6 +57,9 @@ def unknown(key: str, valid) -> str:
     """ "unknown key 'x'", with the nearest valid name where one is near."""
     near = difflib.get_close_matches(str(key), list(valid), n=1, cutoff=0.5)
     return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}")
+
+
+LAYOUTS = ("imagenet", "ade20k", "coco")
 
 
 class Dataset(Strict):
@@ -87,7 +92,7 @@ class Mask(Strict):
     kind: Literal["block", "random"]
     count: Positive
     min_block: Positive
-    min_aspect: float
+    min_aspect: Annotated[float, Field(gt=0, le=1)]
 
 
 class DVAE(Strict):
@@ -141,29 +146,33 @@ class Size(Strict):
 class Recipe(Strict):
     """How a method pretrains: a default for all its models, and what a model may override."""
 
-    drop_path: float = 0.0
+    drop_path: Share = 0.0
     layer_scale: float | None = None  # in place of the size's; 0: none
     view: dict = {}  # what differs from the view that all share
-    mask: dict = {}  # likewise
     batch_size: Positive
     micro_batch: Positive
-    lr: float
+    lr: Rate
     min_lr: float
     betas: Pair
     weight_decay: float
     clip: float | None = None
 
-    @field_validator("view", "mask")
+    @field_validator("view", "mask", check_fields=False)
     @classmethod
     def refuse_unknown_parts(cls, value: Any, info: ValidationInfo) -> Any:
-        valid = {"view": View, "mask": Mask}[info.field_name].model_fields
+        view = View if issubclass(cls, MaskedRecipe) else Crop
+        valid = {"view": view, "mask": Mask}[info.field_name].model_fields
         for key in value if isinstance(value, dict) else ():  # of a model they are whole, and typed
             if key not in valid:
                 raise refusal(unknown(key, valid), "unknown_key")
         return value
 
 
-class CAERecipe(Recipe):
+class MaskedRecipe(Recipe):
+    mask: dict = {}  # what differs from the mask that all share
+
+
+class CAERecipe(MaskedRecipe):
     target: Literal["tokens", "pixels"]
     tokenizer: str
     regressor_depth: Positive
@@ -172,11 +181,11 @@ class CAERecipe(Recipe):
     alignment_momentum: Share  # 0: targets of the encoder itself; above: of its moving average
 
 
-class BEiTRecipe(Recipe):
+class BEiTRecipe(MaskedRecipe):
     tokenizer: str
 
 
-class MAERecipe(Recipe):
+class MAERecipe(MaskedRecipe):
     decoder_width: Positive
     decoder_depth: Positive
     decoder_heads: Positive
@@ -211,8 +220,8 @@ class DeiTRecipe(Recipe):
     repeats: Positive
     randaugment: str  # timm's notation
     erasing: Share
-    mixup: float
-    cutmix: float
+    mixup: Annotated[float, Field(ge=0)]
+    cutmix: Annotated[float, Field(ge=0)]
     smoothing: Share
     ema: Share
 
@@ -227,7 +236,7 @@ class Recipes(Strict):
 
 
 class Pretraining(Size):
-    """One model, complete: size, recipe, schedule, and the views and masks it sees; or the file it was released in."""
+    """One model, complete: size, recipe, schedule, and the crops it sees; or the file it was released in."""
 
     source: Literal["built", "released"] = "built"
     file: str | None = None
@@ -235,9 +244,8 @@ class Pretraining(Size):
     image: Image
     epochs: NonNegative
     warmup_epochs: NonNegative = 0
-    seed: int
-    view: View
-    mask: Mask
+    seed: Seed
+    view: Crop
 
     @property
     def target_tokenizer(self) -> str | None:
@@ -247,27 +255,51 @@ class Pretraining(Size):
 
     @model_validator(mode="after")
     def consistent(self):
-        if self.batch_size % self.micro_batch:
-            raise refusal(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
         if (self.source == "released") != bool(self.file):
             raise refusal("a released model names its `file`, a built one has none")
-        if self.mask.count >= self.image.grid**2:
-            raise refusal("mask.count leaves no patch visible")
         if self.width % self.heads:
             raise refusal(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.source == "built":
+            self.trainable()
         return self
 
+    def trainable(self) -> None:
+        if self.batch_size % self.micro_batch:
+            raise refusal(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
+        if self.epochs and self.warmup_epochs >= self.epochs:
+            raise refusal(f"warmup_epochs {self.warmup_epochs} leaves none of the {self.epochs} epochs")
 
-class CAEModel(Pretraining, CAERecipe):
+
+class MaskedPretraining(Pretraining):
+    """A model that sees some patches of numbered views, and predicts others."""
+
+    view: View
+    mask: Mask
+
+    def trainable(self) -> None:
+        super().trainable()
+        if self.mask.count >= self.image.grid**2:
+            raise refusal("mask.count leaves no patch visible")
+
+
+class CAEModel(MaskedPretraining, CAERecipe):
     method: Literal["cae"]
 
 
-class BEiTModel(Pretraining, BEiTRecipe):
+class BEiTModel(MaskedPretraining, BEiTRecipe):
     method: Literal["beit"]
 
 
-class MAEModel(Pretraining, MAERecipe):
+class MAEModel(MaskedPretraining, MAERecipe):
     method: Literal["mae"]
+
+    @model_validator(mode="after")
+    def decoder_fits(self):
+        if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
+            raise refusal(
+                f"decoder_width {self.decoder_width} is not a multiple of 4 and of decoder_heads {self.decoder_heads}"
+            )
+        return self
 
 
 class MoCoV3Model(Pretraining, MoCoV3Recipe):
@@ -277,9 +309,21 @@ class MoCoV3Model(Pretraining, MoCoV3Recipe):
 class DINOModel(Pretraining, DINORecipe):
     method: Literal["dino"]
 
+    @model_validator(mode="after")
+    def crops_of_whole_patches(self):
+        if self.local_size % self.image.patch:
+            raise refusal(f"local_size {self.local_size} is not a multiple of image.patch {self.image.patch}")
+        return self
+
 
 class DeiTModel(Pretraining, DeiTRecipe):
     method: Literal["deit"]
+
+    @model_validator(mode="after")
+    def pairs_to_mix(self):
+        if self.micro_batch % 2:
+            raise refusal(f"micro_batch {self.micro_batch} is odd: images are mixed in pairs")
+        return self
 
 
 Model = Annotated[CAEModel | BEiTModel | MAEModel | MoCoV3Model | DINOModel | DeiTModel, Field(discriminator="method")]
@@ -356,7 +400,7 @@ class AllResources(Strict):
 
 class Params(Strict):
     scale: str
-    seed: int
+    seed: Seed
     datasets: dict[str, Dataset]
     image: Image
     view: View
@@ -377,7 +421,8 @@ class Params(Strict):
         if self.mask.count >= grid**2:
             raise refusal("mask.count leaves no patch visible")
         models = {name: self.pretraining(name) for name in self.models}
-        for name in sorted({model.target_tokenizer for model in models.values()} - {None}):
+        wanted = {(model.target_tokenizer, model.image.grid) for model in models.values() if model.target_tokenizer}
+        for name, grid in sorted(wanted):
             tokenizer = self.tokenizers[name]
             released = tokenizer.source == "released"
             per_token = 8 if released else 2**tokenizer.layers  # pixels a side, or a divisor of them
@@ -403,9 +448,16 @@ class Params(Strict):
                     "those of one pass"
                 )
                 raise refusal(message)
-        for model in {*self.analyses.figure4.models, *self.analyses.figure5.models}:
+        for model in [*self.analyses.figure4.models, *self.analyses.figure5.models]:
             if model not in self.models:
                 raise refusal(f"analyses: {unknown(model, self.models)}")
+        for name in self.analyses.figure4.models:
+            model = models[name]
+            if (model.method, model.source, getattr(model, "target", None)) != ("cae", "built", "pixels"):
+                raise refusal(f"analyses.figure4.models: {name} is not a CAE that is trained here to predict pixels")
+        for name, dataset in self.datasets.items():
+            if name in LAYOUTS and dataset.layout != name:
+                raise refusal(f"datasets.{name}.layout: {dataset.layout}: this data set is read in the layout {name}")
         return self
 
     def pretraining(self, name: str) -> Pretraining:
@@ -420,8 +472,10 @@ class Params(Strict):
             refuse(f"size: {unknown(size, self.sizes)}")
         if method not in Recipes.model_fields:
             refuse(f"method: {unknown(method, Recipes.model_fields)}")
-        shared = {key: getattr(self, key) for key in ("seed", "image", "view", "mask")}
         recipe = getattr(self.recipes, method)
+        masked = isinstance(recipe, MaskedRecipe)
+        view = self.view if masked else Crop(**self.view.model_dump(include=set(Crop.model_fields)))
+        shared = {"seed": self.seed, "image": self.image, "view": view} | ({"mask": self.mask} if masked else {})
         parts = [shared, self.sizes[size], recipe, entry]
         try:
             model = read_model(functools.reduce(merge, (plain(part) for part in parts)))
@@ -451,11 +505,12 @@ def describe(error: dict) -> str:
 
 
 def merge(base: dict, over: dict) -> dict:
-    """`over` laid on `base`, mapping by mapping; a null removes what the base says."""
+    """`over` laid on `base`, mapping by mapping; a null removes what the base says, or stays to remove what a further one
+    says."""
     out = dict(base)
     for key, value in over.items():
-        if value is None:
-            out.pop(key, None)
+        if value is None and key in out:
+            out.pop(key)
         elif isinstance(value, dict) and isinstance(out.get(key), dict):
             out[key] = merge(out[key], value)
         else:

@@ -53,8 +53,8 @@ def test_recipes_of_other_methods(paper):
     for model in (mae, moco, dino, deit):  # in place of the size's
         assert model.layer_scale == 0.0
     for model in (beit, mae, moco, dino, deit):  # what a recipe does not say of views and masks is everyone's
-        assert (model.view.ratio, model.mask.min_aspect) == (paper.view.ratio, paper.mask.min_aspect)
-        assert (model.width, model.depth) == (768, 12)
+        assert model.view.ratio == paper.view.ratio and (model.width, model.depth) == (768, 12)
+    assert beit.mask.min_aspect == mae.mask.min_aspect == paper.mask.min_aspect
 
 
 def test_a_released_model_names_its_file_and_needs_no_tokens(paper):
@@ -184,6 +184,26 @@ def test_scales_are_differences_to_the_paper(scale):
             {"models": {"moco-v3-b-300": {"source": "built", "file": None, "micro_batch": 256}}},
             "models.moco-v3-b-300: batch_size must be micro_batch x 8 GPUs",
         ),
+        (
+            {"models": {"dino-b-400": {"local_size": 100}}},
+            "models.dino-b-400: local_size 100 is not a multiple of image.patch",
+        ),
+        ({"recipes": {"deit": {"mixup": -0.1}}}, "recipes.deit.mixup: Input should be greater than or equal to 0"),
+        ({"recipes": {"dino": {"mask": {"count": 3}}}}, "recipes.dino: unknown key 'mask'"),
+        (
+            {"models": {"mae-b-300": {"decoder_heads": 5}}},
+            "models.mae-b-300: decoder_width 512 is not a multiple of 4 and of",
+        ),
+        ({"models": {"mae-b-300": {"epochs": 40}}}, "models.mae-b-300: warmup_epochs 40 leaves none of the 40 epochs"),
+        ({"models": {"mae-b-300": {"lr": 0.0}}}, "models.mae-b-300: lr: Input should be greater than 0"),
+        ({"models": {"cae-b-300": {"image": {"size": 256}}}}, "does not give this tokenizer 16 tokens a side"),
+        ({"seed": 2**20}, "seed: Input should be less than 1048576"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        ({"datasets": {"imagenet": {"layout": "coco"}}}, "datasets.imagenet.layout: coco: this data set is read in"),
+        (
+            {"analyses": {"figure4": {"models": ["cae-b-300", "mae-b-300"]}}},
+            "analyses.figure4.models: cae-b-300 is not a CAE that is trained here to predict pixels",
+        ),
         ({"image": {"size": 225}}, "size is not a multiple of patch"),
         (
             {"image": {"size": 240}, "mask": {"count": 98}},
@@ -260,3 +280,23 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
 
 def test_merge_lays_one_mapping_over_another():
     assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 9}, "e": 4, "d": None}) == {"a": {"b": 9, "c": 2}, "e": 4}
+
+
+def test_a_null_removes_what_the_recipe_says(tmp_path):
+    assert load(PARAMS / "paper.yaml").pretraining("cae-b-300").clip == 3.0
+    change = {"base": str(PARAMS / "paper.yaml"), "models": {"cae-b-300": {"clip": None}}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(change))
+    assert load(tmp_path / "mine.yaml").pretraining("cae-b-300").clip is None
+
+
+def test_what_a_method_does_not_see_is_none_of_its_params():
+    """So that another mask, or number of cached views, trains no contrastive model again."""
+    other = load(PARAMS / "demo.yaml", {"mask": {"count": 10}, "view": {"views": 3, "jitter": 0.1}})
+    demo = load(PARAMS / "demo.yaml")
+    same = {name for name in demo.models if demo.pretraining(name) == other.pretraining(name)}
+    assert same == {"moco-v3-s-300", "moco-v3-b-300", "dino-b-400", "deit-s-300", "deit-b-300"}
+
+
+def test_a_released_model_is_not_held_to_how_it_would_be_trained():
+    change = {"mae-b-1600": {"batch_size": 10, "warmup_epochs": 2000, "mask": {"count": 196}}}
+    assert load(PARAMS / "paper.yaml", {"models": change}).pretraining("mae-b-1600").source == "released"

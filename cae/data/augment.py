@@ -8,13 +8,15 @@ from torchvision import transforms as T
 
 from cae.params import Crop
 
-BICUBIC = T.InterpolationMode.BICUBIC
+BICUBIC, BILINEAR = T.InterpolationMode.BICUBIC, T.InterpolationMode.BILINEAR
 
 
-def contrastive(size: int, crop: Crop, scale: list[float], blur: float, solarize: float) -> Callable:
+def contrastive(
+    size: int, crop: Crop, scale: list[float], blur: float, solarize: float, interpolation=BICUBIC
+) -> Callable:
     """A random crop of `scale` at `size` pixels, with colours changed; `blur`, `solarize`: how often."""
     return T.Compose([
-        T.RandomResizedCrop(size, tuple(scale), tuple(crop.ratio), interpolation=BICUBIC),
+        T.RandomResizedCrop(size, tuple(scale), tuple(crop.ratio), interpolation=interpolation),
         T.RandomHorizontalFlip(crop.flip),
         T.RandomApply([T.ColorJitter(0.4, 0.4, 0.2, 0.1)], 0.8),
         T.RandomGrayscale(0.2),

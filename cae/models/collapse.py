@@ -1,10 +1,10 @@
-"""What tells whether a contrastive method has collapsed; and a batch's features over all devices."""
+"""What tells whether a contrastive method has collapsed."""
 
 import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, distributed
+from torch import Tensor
 
 
 @torch.no_grad()
@@ -14,10 +14,6 @@ def spread(features: Tensor) -> Tensor:
     return F.normalize(features.float(), dim=1).std(0).mean() * math.sqrt(features.shape[1])
 
 
-def gather_devices(features: Tensor) -> tuple[Tensor, int]:
-    """Features [B, D] of all devices, in order [devices * B, D], without gradient; and this device's place."""
-    if not distributed.is_initialized():
-        return features, 0
-    parts = [torch.empty_like(features) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(parts, features.contiguous())
-    return torch.cat(parts), distributed.get_rank()
+def entropy(p: Tensor) -> Tensor:
+    """Of distributions [..., n], as a share of log(n)."""
+    return torch.special.entr(p).sum(-1) / math.log(p.shape[-1])

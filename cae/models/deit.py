@@ -6,13 +6,15 @@ change epoch by epoch and start from 1e-6. Its ten cool-down epochs are never re
 
 import random
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from timm.data import Mixup
 from timm.data.auto_augment import rand_augment_transform
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor, nn
 from torchvision import transforms as T
-from torchvision.transforms.v2 import CutMix, MixUp
 
 from cae.data.augment import BICUBIC
 from cae.data.batches import Augmented
@@ -29,16 +31,18 @@ class DeiT(nn.Module):
         self.encoder = create_encoder(p, classes)
         nn.init.trunc_normal_(self.encoder.cls_token, std=0.02)
         self.average = ema.frozen_copy(self.encoder)  # kept in last.ckpt; the public results are the model's own
-        self.mixes = MixUp(alpha=p.mixup, num_classes=classes), CutMix(alpha=p.cutmix, num_classes=classes)
+        # timm's mixes an image with the one as far from the batch's other end; its neighbours may show the same image.
+        self.mix = Mixup(p.mixup, p.cutmix, label_smoothing=p.smoothing, num_classes=classes)
 
     @staticmethod
     def batches(images, params: DeiTModel, tokens) -> Augmented:
         p, size = params, params.image.size
-        fill = {"translate_const": int(size * 0.45), "img_mean": tuple(round(255 * mean) for mean in MEAN)}
+        options = {"translate_const": int(size * 0.45), "img_mean": tuple(round(255 * mean) for mean in MEAN),
+                   "interpolation": Image.Resampling.BICUBIC}  # fmt: skip
         augment = T.Compose([
             T.RandomResizedCrop(size, tuple(p.view.scale), tuple(p.view.ratio), interpolation=BICUBIC),
             T.RandomHorizontalFlip(p.view.flip),
-            rand_augment_transform(p.randaugment, fill),
+            rand_augment_transform(p.randaugment, options),
         ])  # fmt: skip
         return Augmented(images, lambda image: [augment(image)], p.seed)
 
@@ -50,11 +54,15 @@ class DeiT(nn.Module):
         ema.update(self.average, self.encoder, self.params.ema)
 
     def forward(self, batch: dict) -> dict[str, Tensor]:
-        """The loss; batch: views, one uint8 [B, S, S, 3]; labels int64 [B]."""
+        """The loss; batch: views, one uint8 [B, S, S, 3], B even; labels int64 [B].
+
+        In training images are first erased in part (timm's areas and aspects, pixels of normal noise), then mixed.
+        """
         images, labels = normalise(batch["views"][0]), batch["labels"]
         if self.training:
-            random.seed(torch.initial_seed())  # timm's erasing draws from Python's generator; the loop seeds PyTorch's
+            random.seed(torch.initial_seed())  # timm draws from these two; the loop seeds PyTorch's alone
+            np.random.seed(torch.initial_seed() % 2**32)
             images = RandomErasing(self.params.erasing, mode="pixel", device=images.device)(images)
-            images, labels = self.mixes[int(torch.rand(()) < 0.5)](images, labels)
-        loss = F.cross_entropy(self.encoder(images).float(), labels, label_smoothing=self.params.smoothing)
-        return {"loss": loss}
+            images, labels = self.mix(images, labels)
+        smoothing = 0.0 if self.training else self.params.smoothing  # mixed labels are smoothed already
+        return {"loss": F.cross_entropy(self.encoder(images).float(), labels, label_smoothing=smoothing)}

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from cae.data.augment import contrastive
 from cae.data.batches import Augmented
 from cae.models import ema
-from cae.models.collapse import gather_devices, spread
+from cae.models.collapse import entropy, spread
 from cae.models.vit import create_encoder, normalise
 from cae.params import DINOModel
+from cae.training.devices import all_gather
 from cae.training.optim import cosine
 
 
@@ -36,8 +37,10 @@ class Head(nn.Module):
         self.last = nn.Parameter(nn.Linear(p.bottleneck, p.outputs).weight.detach())
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, D] to [B, outputs]."""
-        return F.linear(F.normalize(self.mlp(x), dim=-1), F.normalize(self.last, dim=-1))
+        """[B, D] to [B, outputs], float32."""
+        x = self.mlp(x).float()
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 is too coarse to be divided by the temperatures
+            return F.linear(F.normalize(x, dim=-1), F.normalize(self.last, dim=-1))
 
 
 class DINO(nn.Module):
@@ -53,6 +56,7 @@ class DINO(nn.Module):
         self.encoder.load_state_dict(self.student.state_dict())
         self.head = ema.frozen_copy(self.student_head)
         self.register_buffer("centre", torch.zeros(1, p.outputs))
+        self.answers: list[Tensor] = []  # the teacher's mean answers since the last step, from which the centre follows
 
     @staticmethod
     def batches(images, params: DINOModel, tokens) -> Augmented:
@@ -74,6 +78,9 @@ class DINO(nn.Module):
         momentum = cosine(progress, self.params.momentum, 1.0)
         ema.update(self.encoder, self.student, momentum)
         ema.update(self.head, self.student_head, momentum)
+        mean = all_gather(torch.cat(self.answers).mean(0, keepdim=True))[0].mean(0, keepdim=True)
+        self.centre.lerp_(mean, 1 - self.params.centre_momentum)
+        self.answers.clear()
 
     def _epoch(self, progress: float) -> int:
         return int(progress * self.params.epochs + 1e-6)
@@ -95,23 +102,17 @@ class DINO(nn.Module):
         views = [normalise(view) for view in batch["views"]]
         groups = [torch.cat(views[:2]), *([torch.cat(views[2:])] if p.local_crops else [])]  # of one size each
         students = torch.cat([self.student.forward_features(group)[:, 0] for group in groups])
-        students = (self.student_head(students).float() / p.student_temperature).log_softmax(-1).chunk(len(views))
+        students = (self.student_head(students) / p.student_temperature).log_softmax(-1).chunk(len(views))
         with torch.no_grad():
             features = self.encoder.forward_features(groups[0])[:, 0]
-            outputs = self.head(features).float()
+            outputs = self.head(features)
             targets = ((outputs - self.centre) / self.teacher_temperature(batch["progress"])).softmax(-1)
         pairs = [
             -(target * student).sum(-1).mean()
             for i, target in enumerate(targets.chunk(2)) for j, student in enumerate(students) if i != j
         ]  # fmt: skip
         if self.training:
-            mean = gather_devices(outputs.mean(0, keepdim=True))[0].mean(0, keepdim=True)
-            self.centre.lerp_(mean, 1 - p.centre_momentum)
+            self.answers.append(outputs.mean(0, keepdim=True))
         loss, unsure = sum(pairs) / len(pairs), entropy(targets).mean()
         return {"loss": loss, "divergence": loss.detach() - unsure * math.log(p.outputs), "entropy": unsure,
                 "entropy_of_mean": entropy(targets.mean(0)), "spread": spread(features)}  # fmt: skip
-
-
-def entropy(p: Tensor) -> Tensor:
-    """Of distributions [..., n], as a share of log(n)."""
-    return torch.special.entr(p).sum(-1) / math.log(p.shape[-1])

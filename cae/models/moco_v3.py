@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cae.data.augment import contrastive
+from cae.data.augment import BILINEAR, contrastive
 from cae.data.batches import Augmented
 from cae.models import ema
-from cae.models.collapse import gather_devices, spread
+from cae.models.collapse import spread
 from cae.models.vit import create_encoder, fix_positions, normalise
 from cae.params import MoCoV3Model
+from cae.training.devices import all_gather
 from cae.training.optim import cosine
 
 
@@ -39,8 +40,8 @@ class MoCoV3(nn.Module):
     @staticmethod
     def batches(images, params: MoCoV3Model, tokens) -> Augmented:
         size, view = params.image.size, params.view
-        first = contrastive(size, view, view.scale, blur=1.0, solarize=0.0)
-        second = contrastive(size, view, view.scale, blur=0.1, solarize=0.2)
+        first = contrastive(size, view, view.scale, blur=1.0, solarize=0.0, interpolation=BILINEAR)
+        second = contrastive(size, view, view.scale, blur=0.1, solarize=0.2, interpolation=BILINEAR)
         return Augmented(images, lambda image: [first(image), second(image)], params.seed)
 
     @staticmethod
@@ -66,8 +67,9 @@ class MoCoV3(nn.Module):
         """InfoNCE of queries with keys [B, D], row by row positives; and how many queries find theirs."""
         t = self.params.temperature
         queries, keys = F.normalize(queries.float(), dim=1), F.normalize(keys.float(), dim=1)
-        keys, rank = gather_devices(keys)
-        logits = queries @ keys.T / t
+        keys, rank = all_gather(keys)
+        with torch.autocast(queries.device.type, enabled=False):  # bfloat16 is too coarse to be divided by t
+            logits = queries @ keys.T / t
         labels = torch.arange(len(queries), device=queries.device) + rank * len(queries)
         return 2 * t * F.cross_entropy(logits, labels), (logits.detach().argmax(1) == labels).float().mean()
 

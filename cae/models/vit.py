@@ -45,47 +45,8 @@ def fix_positions(vit: VisionTransformer) -> None:
     vit.pos_embed = nn.Parameter(torch.cat([torch.zeros(1, width), positions])[None], requires_grad=False)
 
 
-def build_encoder(params: Pretraining) -> VisionTransformer:
-    """CAE's encoder, initialised, with fixed positions (public code).
-
-    timm's qkv has a bias on the keys that CAE's lacks: the two are equivalent, since a key bias adds one constant
-    per query to the attention logits and the softmax removes it. It is kept at zero so that the trained parameters
-    are those of CAE.
-    """
-    vit = create_encoder(params)
-    initialise(vit)
-    fix_positions(vit)
-    freeze_key_bias(vit.blocks)
-    return vit
-
-
-def initialise(module: nn.Module) -> None:
-    """Xavier-uniform linear layers, and normal(0.02) truncated at one standard deviation elsewhere (public code).
-
-    The public large model was perhaps meant to use depth-rescaled truncated normals throughout, but its script drops
-    that flag; all sizes are initialised alike here.
-    """
-    for child in module.modules():
-        if isinstance(child, nn.Linear):
-            nn.init.xavier_uniform_(child.weight)
-            if child.bias is not None:
-                nn.init.zeros_(child.bias)
-        elif isinstance(child, nn.Conv2d):
-            truncated_normal(child.weight)
-            nn.init.zeros_(child.bias)
-    if isinstance(getattr(module, "cls_token", None), nn.Parameter):
-        truncated_normal(module.cls_token)
-
-
 def truncated_normal(parameter: Tensor) -> None:
     nn.init.trunc_normal_(parameter, std=0.02, a=-0.02, b=0.02)
-
-
-def freeze_key_bias(blocks: nn.Module) -> None:
-    for block in blocks:
-        bias = block.attn.qkv.bias
-        keep = torch.tensor([1.0, 0.0, 1.0]).repeat_interleave(len(bias) // 3)  # q, k, v
-        bias.register_hook(lambda grad, keep=keep: grad * keep.to(grad))
 
 
 def sincos_positions(grid: int, width: int) -> Tensor:

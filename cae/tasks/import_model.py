@@ -6,7 +6,8 @@ import torch
 
 from cae.errors import UserError
 from cae.files import atomic, file_hash, text_hash
-from cae.models.encoders import grouped, save_encoder
+from cae.models.card import grouped
+from cae.models.encoders import save_encoder
 from cae.models.released import PAGES, Converted, convert
 from cae.models.vit import create_encoder
 from cae.params import Pretraining

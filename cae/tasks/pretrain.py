@@ -41,6 +41,11 @@ def main(
     fabric = start(threads, gpus)
     images = Images(data, 0)
     schedule = Schedule(len(images), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
+    if p.method == "moco_v3" and schedule.accumulate > 1:
+        raise UserError(
+            f"{output.name}: {schedule.accumulate} passes a batch, and an image is contrasted with those of one pass alone; "
+            "give it more GPUs, or set batch_size = micro_batch x GPUs in params"
+        )
     belongs, cached, outputs = {"dataset": images.fingerprint}, None, 1
     if p.target_tokenizer:
         if not (tokenizer and tokens):

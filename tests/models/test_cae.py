@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from cae.data.masks import draw_masks, split_ids
-from cae.models.cae import CAE, CrossAttention, RegressorBlock
-from cae.models.vit import build_encoder, encode, normalise, patchify, sincos_positions
+from cae.models.cae import CAE, CrossAttention, RegressorBlock, build_encoder
+from cae.models.vit import encode, normalise, patchify, sincos_positions
 from cae.params import load
 from tests.conftest import ROOT
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from cae.cli import main as command
 from cae.data.masks import draw_masks, split_ids
 from cae.models import ema
-from cae.models.collapse import spread
-from cae.models.dino import DINO, entropy
+from cae.models.collapse import entropy, spread
+from cae.models.dino import DINO
 from cae.models.vit import gather, normalise, patchify
 from cae.params import load
 from cae.tasks.pretrain import build, load_model
@@ -258,6 +258,8 @@ def test_moco_trains_neither_keys_nor_patch_embedding(tiny):
 def test_teacher_is_a_moving_average_whose_momentum_rises_to_one(tiny, name, student, teacher):
     model = make(tiny, name)
     before = {n: p.clone() for n, p in getattr(model, teacher).named_parameters()}
+    data = view_batch(model.params, views=2 + getattr(model.params, "local_crops", 0))
+    model(data)
     with torch.no_grad():
         for parameter in getattr(model, student).parameters():
             parameter.add_(1.0)
@@ -267,6 +269,7 @@ def test_teacher_is_a_moving_average_whose_momentum_rises_to_one(tiny, name, stu
     for n, p in getattr(model, teacher).named_parameters():
         torch.testing.assert_close(p, momentum * before[n] + (1 - momentum) * followed[n], msg=n)
     after = {n: p.clone() for n, p in getattr(model, teacher).named_parameters()}
+    model(data)
     model.after_step(1.0)
     for n, p in getattr(model, teacher).named_parameters():
         assert torch.equal(p, after[n])
@@ -302,6 +305,9 @@ def test_dino_loss_by_hand(tiny):
             if i != j:
                 total.append(-(target * np.log(softmax(student / 0.1))).sum(-1).mean())
     assert len(total) == 2 * 3 and loss == pytest.approx(np.mean(total), rel=1e-4)
+    assert torch.equal(model.centre, centre)  # it moves once a step, however many micro-batches the step has
+    model(data)
+    model.after_step(0.3)
     expected = 0.9 * centre.double().numpy() + 0.1 * np.concatenate(outputs).mean(0)
     np.testing.assert_allclose(model.centre.numpy(), expected, atol=1e-5)
 

@@ -257,7 +257,6 @@ def model(paper, tmp_path):
         if checkpoint is not None:
             torch.save(checkpoint, file)
         base = paper.pretraining(names[method]).model_dump()
-        base["mask"]["count"] = 4
         tiny = dict(width=WIDTH, depth=DEPTH, heads=HEADS, image={"size": PATCH * GRID, "patch": PATCH}, sha256=None)
         tiny |= dict(regressor_depth=2, decoder_depth=2) if method == "cae" else {}
         return read_model({**base, **tiny, "source": "released", "file": str(file), **over})
@@ -465,6 +464,7 @@ def test_import_by_the_command_line(model, tmp_path, capsys):
     assert all(part in text for part in (sha256, "released.pth", "1600", "facebookresearch/mae", "decoder_embed (2)"))
     with pytest.raises(SystemExit, match="cae import: .*sha256"):
         cli(["import", "--params", model("mae", sha256="00000000").model_dump_json(), "--output", str(tmp_path / "x")])
-    built = params.model_copy(update={"source": "built", "file": None, "sha256": None})
+    mask = params.mask.model_copy(update={"count": 4})
+    built = params.model_copy(update={"source": "built", "file": None, "sha256": None, "mask": mask})
     with pytest.raises(SystemExit, match="only a released model"):
         cli(["import", "--params", built.model_dump_json(), "--output", str(tmp_path / "x")])
