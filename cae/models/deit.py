@@ -9,17 +9,15 @@ import random
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from timm.data import Mixup
-from timm.data.auto_augment import rand_augment_transform
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor, nn
 from torchvision import transforms as T
 
-from cae.data.augment import BICUBIC
+from cae.data.augment import BICUBIC, rand_augment
 from cae.data.batches import Augmented
 from cae.models import ema
-from cae.models.vit import MEAN, create_encoder, normalise
+from cae.models.vit import create_encoder, normalise
 from cae.params import DeiTModel
 from cae.training.optim import matrices_decay
 
@@ -32,17 +30,16 @@ class DeiT(nn.Module):
         nn.init.trunc_normal_(self.encoder.cls_token, std=0.02)
         self.average = ema.frozen_copy(self.encoder)  # kept in last.ckpt; the public results are the model's own
         # timm's mixes an image with the one as far from the batch's other end; its neighbours may show the same image.
-        self.mix = Mixup(p.mixup, p.cutmix, label_smoothing=p.smoothing, num_classes=classes)
+        mixes = p.mixup > 0 or p.cutmix > 0
+        self.mix = Mixup(p.mixup, p.cutmix, label_smoothing=p.smoothing, num_classes=classes) if mixes else None
 
     @staticmethod
     def batches(images, params: DeiTModel, tokens) -> Augmented:
         p, size = params, params.image.size
-        options = {"translate_const": int(size * 0.45), "img_mean": tuple(round(255 * mean) for mean in MEAN),
-                   "interpolation": Image.Resampling.BICUBIC}  # fmt: skip
         augment = T.Compose([
             T.RandomResizedCrop(size, tuple(p.view.scale), tuple(p.view.ratio), interpolation=BICUBIC),
             T.RandomHorizontalFlip(p.view.flip),
-            rand_augment_transform(p.randaugment, options),
+            rand_augment(p.randaugment, size),
         ])  # fmt: skip
         return Augmented(images, lambda image: [augment(image)], p.seed)
 
@@ -63,6 +60,8 @@ class DeiT(nn.Module):
             random.seed(torch.initial_seed())  # timm draws from these two; the loop seeds PyTorch's alone
             np.random.seed(torch.initial_seed() % 2**32)
             images = RandomErasing(self.params.erasing, mode="pixel", device=images.device)(images)
+        smoothing = self.params.smoothing
+        if self.training and self.mix:
             images, labels = self.mix(images, labels)
-        smoothing = 0.0 if self.training else self.params.smoothing  # mixed labels are smoothed already
+            smoothing = 0.0  # the mixed labels are smoothed
         return {"loss": F.cross_entropy(self.encoder(images).float(), labels, label_smoothing=smoothing)}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cae.data.augment import contrastive
+from cae.data.augment import contrastive, posterize, rand_augment
 from cae.data.batches import Augmented, Pixels, Views
 from cae.data.datasets import Images
 from cae.data.rng import AUGMENT, seeded
@@ -105,3 +105,14 @@ def test_tokenizer_and_encoder_see_the_same_jittered_view(tiny, images):
         np.testing.assert_array_equal(cached[:, view], shown)
     plain = Views(images, JITTERED.model_copy(update={"jitter": 0.0}), 3, 48, 0, LANCZOS)
     assert (plain(np.array([2]), 0) != views(np.array([2]), 0)).any()
+
+
+def test_rand_augment_at_the_highest_magnitude():
+    """timm then keeps 0 bits of a pixel, which Pillow refuses: one image in five hundred at the published magnitude."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8))
+    with seeded(0, AUGMENT, 0, 0):
+        augment = rand_augment("rand-m10-n2-inc1", 8)
+        sizes = {augment(image).size for _ in range(300)}
+    assert sizes == {(8, 8)} and len(augment.ops) == 15
+    assert np.asarray(posterize(image, 0)).max() == 0
+    np.testing.assert_array_equal(np.asarray(posterize(image, 4)), np.asarray(image) & 0xF0)
