@@ -359,7 +359,7 @@ def test_deit_loss_by_hand(tiny):
 
 
 def test_deit_mixes_and_erases_as_the_seed_says(tiny, monkeypatch):
-    model = make(tiny, "deit-b-300", 10)
+    model = make(tiny, "deit-b-300", 10, mixup=0.8, cutmix=1.0, erasing=0.25)
     seen = []
     forward = model.encoder.forward
     monkeypatch.setattr(model.encoder, "forward", lambda images: seen.append(images) or forward(images))
@@ -370,6 +370,27 @@ def test_deit_mixes_and_erases_as_the_seed_says(tiny, monkeypatch):
         losses.append(model(data)["loss"])
     assert torch.equal(losses[0], losses[1]) and torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[0], seen[2]) and not torch.equal(seen[0], normalise(data["views"][0]))
+
+
+def test_deit_mixes_with_other_images_than_its_neighbours(tiny, monkeypatch):
+    """With repeated augmentation neighbours show the same image; labels are mixed as pixels are, and smoothed."""
+    model = make(tiny, "deit-b-300", 10, mixup=0.8, cutmix=0.0, erasing=0.0)
+    seen = []
+    monkeypatch.setattr(model.encoder, "forward", lambda images: seen.append(images) or torch.zeros(len(images), 10))
+    plain = normalise(torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(6, 48, 48, 3) * 40)
+    targets = []
+    monkeypatch.setattr(F, "cross_entropy", lambda logits, labels, **k: targets.append(labels) or logits.sum())
+    torch.manual_seed(3)
+    model({"views": [torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(6, 48, 48, 3) * 40],
+           "labels": torch.arange(6)})  # fmt: skip
+    share = ((seen[0][0] - plain[5]) / (plain[0] - plain[5])).mean()  # of the first image in its mixture with the last
+    assert 0.02 < share < 0.98
+    torch.testing.assert_close(seen[0], share * plain + (1 - share) * plain.flip(0), atol=1e-4, rtol=0)
+    expected = torch.zeros(6, 10)
+    for i in range(6):
+        expected[i, i] += 0.9 * share
+        expected[i, 5 - i] += 0.9 * (1 - share)
+    torch.testing.assert_close(targets[0], expected + 0.01, atol=1e-4, rtol=0)
 
 
 def test_deit_average_follows(tiny):
