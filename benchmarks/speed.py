@@ -60,7 +60,8 @@ def stepper(params, batch: int, device: str):
     if device == "cpu":
         use_onednn(model)  # as the training loop does
     optimizer = adamw(model, lr=1e-4, betas=params.betas, weight_decay=params.weight_decay)
-    masks = draw_masks(params.mask, np.arange(batch), seed=0, epoch=0, grid=14)
+    mask = getattr(params, "mask", PAPER.mask)  # contrastive methods have none
+    masks = draw_masks(mask, np.arange(batch), seed=0, epoch=0, grid=14)
     visible, masked = (torch.from_numpy(ids).to(device) for ids in split_ids(masks))
     small = getattr(params, "local_crops", 0)
     views = {"moco_v3": 2, "dino": 2}.get(params.method, 1)
