@@ -32,6 +32,7 @@ OPTIONS = {
     "models": dict(type=Path, nargs="+", help="folders of pretrained models"),
     "linear": dict(type=Path),
     "attentive": dict(type=Path),
+    "metrics": dict(type=Path, help="file of one cell's metrics (JSON)"),
     "tables": dict(type=Path),
     "name": dict(),
     "scale": dict(),
@@ -107,6 +108,15 @@ def classify(a):
     main(a.data, a.encoder, parse(ClassifyJob, a), a.threads, a.gpus, a.output)
 
 
+def finetune(a):
+    from cae.tasks.finetune import FineTuneJob, main
+
+    params = parse(FineTuneJob, a)
+    main(
+        a.data, a.encoder, params, a.threads, a.gpus, a.work, a.metrics, a.output, a.code, a.checkpoint_minutes
+    )  # fmt: skip
+
+
 def masks_and_crops(a):
     from cae.analysis.masks_and_crops import MasksAndCropsJob, main
 
@@ -160,6 +170,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "import": (import_model, "params output"),
     "probe": (probe, "data encoder params threads gpus work code linear attentive"),
     "classify": (classify, "data encoder params threads gpus output"),
+    "finetune": (finetune, "data encoder params threads gpus work code metrics output checkpoint-minutes"),
     "masks-and-crops": (masks_and_crops, "data params output"),
     "reconstruct": (reconstruct, "data models params output"),
     "tsne": (tsne, "data models params threads gpus output"),

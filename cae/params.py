@@ -216,13 +216,18 @@ class DINORecipe(Recipe):
     frozen_epochs: NonNegative  # of the head's last layer
 
 
-class DeiTRecipe(Recipe):
-    repeats: Positive
+class Supervision(Strict):
+    """How images and labels are disturbed in supervised training (DeiT's recipe, and BEiT's for fine-tuning)."""
+
     randaugment: str  # timm's notation
-    erasing: Share
-    mixup: Annotated[float, Field(ge=0)]
+    erasing: Share  # how often
+    mixup: Annotated[float, Field(ge=0)]  # of the Beta distribution; 0: none
     cutmix: Annotated[float, Field(ge=0)]
     smoothing: Share
+
+
+class DeiTRecipe(Recipe, Supervision):
+    repeats: Positive
     ema: Share
 
 
@@ -359,6 +364,45 @@ class Probes(Strict):
         return self
 
 
+class FineTuneSize(Strict):
+    """What fine-tuning gives each size of encoder by itself."""
+
+    epochs: Positive
+    lr: Rate
+    layer_decay: Annotated[float, Field(gt=0, le=1)]  # a layer's rate is lr times this for each layer above it
+    drop_path: Annotated[float, Field(ge=0, lt=1)]
+
+
+class FineTuneShared(Supervision):
+    warmup_epochs: NonNegative
+    batch_size: Positive
+    micro_batch: Positive
+    min_lr: float
+    betas: Pair
+    weight_decay: float
+    relative_positions: bool  # biases of attention, from zero, beside the encoder's own positions
+    view: Crop
+
+
+class FineTune(FineTuneShared, FineTuneSize):
+    """Fine-tuning of one size of encoder, complete."""
+
+
+class FineTunings(FineTuneShared):
+    sizes: dict[str, FineTuneSize]
+
+    @model_validator(mode="after")
+    def trainable(self):
+        if self.batch_size % self.micro_batch:
+            raise refusal(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
+        if self.micro_batch % 2:
+            raise refusal(f"micro_batch {self.micro_batch} is odd: images are mixed in pairs")
+        for name, size in self.sizes.items():
+            if self.warmup_epochs >= size.epochs:
+                raise refusal(f"warmup_epochs {self.warmup_epochs} leaves none of the {size.epochs} epochs of {name}")
+        return self
+
+
 class Figure3(Strict):
     images: Positive
     crops: Positive
@@ -394,6 +438,7 @@ class AllResources(Strict):
     tokens: Resources
     pretrain: Resources
     probe: Resources
+    finetune: Resources
     analyze: Resources
     report: Resources
 
@@ -410,6 +455,7 @@ class Params(Strict):
     recipes: Recipes
     models: dict[str, dict]
     probes: Probes
+    finetune: FineTunings
     analyses: Analyses
     resources: AllResources
 
@@ -448,6 +494,13 @@ class Params(Strict):
                     "those of one pass"
                 )
                 raise refusal(message)
+        if wrong := self.finetune.sizes.keys() - self.sizes.keys():
+            raise refusal(f"finetune.sizes: {unknown(min(wrong), self.sizes)}")
+        batch, devices = self.finetune.batch_size, max(1, self.resources.finetune.gpus)
+        if batch % (self.finetune.micro_batch * devices):
+            raise refusal(
+                f"resources.finetune.gpus: finetune.batch_size {batch} is not a multiple of micro_batch x {devices} GPUs"
+            )
         for model in [*self.analyses.figure4.models, *self.analyses.figure5.models]:
             if model not in self.models:
                 raise refusal(f"analyses: {unknown(model, self.models)}")
@@ -484,6 +537,13 @@ class Params(Strict):
         if model.target_tokenizer and model.tokenizer not in self.tokenizers:
             refuse(f"tokenizer: {unknown(model.tokenizer, self.tokenizers)}")
         return model
+
+    def finetuning(self, name: str) -> FineTune:
+        """How the model `name` is fine-tuned: what all share, and what its size has to itself."""
+        size, sizes = self.models[name]["size"], self.finetune.sizes
+        if size not in sizes:
+            raise UserError(f"finetune.sizes: no recipe for the size {size!r} of {name}; there is: {', '.join(sizes)}")
+        return FineTune(**self.finetune.model_dump(exclude={"sizes"}), **sizes[size].model_dump())
 
 
 def plain(part) -> dict:
@@ -574,7 +634,7 @@ def load(path: str | Path, overrides: dict | None = None) -> Params:
     return validate(([("overrides", overrides)] if overrides else []) + layers(path))
 
 
-Protocol = Literal["linear", "attentive", "supervised"]
+Protocol = Literal["finetune", "linear", "attentive", "supervised"]
 
 
 class Row(Strict):

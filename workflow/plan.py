@@ -70,6 +70,8 @@ class Plan:
         analyses = params.analyses
         self.cells = unique(cell for name in self.tables for cell in self.cells_of(name))
         for protocol, model in self.cells:
+            if protocol == "finetune":
+                params.finetuning(model)  # a size without a recipe is told before any work is done
             if protocol == "supervised" and model not in self.supervised:
                 raise UserError(
                     f"{tables}: {model}: cells: supervised: it has no classifier of its own; deit models have"

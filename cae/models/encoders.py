@@ -17,8 +17,7 @@ from cae.params import Pretraining
 
 def save_encoder(folder: Path, vit: VisionTransformer | Beit, params: Pretraining, provenance: dict) -> None:
     """Write the contract of a pretrained encoder; `timm.create_model(architecture, **arguments, checkpoint_path=…)` loads it."""
-    with atomic(folder / "encoder.safetensors") as temporary:
-        save_file({name: value.contiguous() for name, value in vit.state_dict().items()}, temporary)
+    save_weights(folder, vit)
     architecture, arguments = timm_model(params, vit.num_classes)
     about = {
         "architecture": architecture, "arguments": arguments, "parameters": sum(p.numel() for p in vit.parameters()),
@@ -30,6 +29,11 @@ def save_encoder(folder: Path, vit: VisionTransformer | Beit, params: Pretrainin
     with atomic(folder / "card.md") as temporary:
         temporary.write_text(card)
     write_json(folder / "config.json", about)
+
+
+def save_weights(folder: Path, vit: VisionTransformer | Beit) -> None:
+    with atomic(folder / "encoder.safetensors") as temporary:
+        save_file({name: value.contiguous() for name, value in vit.state_dict().items()}, temporary)
 
 
 def load_encoder(folder: Path) -> tuple[VisionTransformer | Beit, dict]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from timm.models import Beit, VisionTransformer
 
 from cae.data.batches import CentreCrops, loader, workers
 from cae.data.datasets import Images
@@ -22,6 +23,26 @@ class ClassifyJob(Strict):
 
 
 @torch.inference_mode()
+def accuracy(
+    vit: VisionTransformer | Beit, images: Images, micro_batch: int, device: str, workers: int, title: str
+) -> dict:
+    """top1 and top5 (%) of a classifier on centre crops of `images`, val_images, and the seconds it took."""
+    vit.to(device)
+    chunks = np.array_split(np.arange(len(images)), -(-len(images) // micro_batch))
+    crops = CentreCrops(images, vit.patch_embed.img_size[0])
+    batches = loader(crops, ((0, indices) for indices in chunks), workers)
+    right, began = np.zeros(2, int), time.monotonic()
+    with progress(title, len(images)) as bar:
+        for indices, batch in zip(chunks, batches):
+            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+                logits = vit(normalise(batch["pixels"].to(device))).float().cpu()
+            ranks = logits.topk(min(5, logits.shape[1])).indices.numpy() == images.labels[indices, None]
+            right += ranks[:, 0].sum(), ranks.any(1).sum()
+            bar.update(len(indices))
+    top1, top5 = (round(100 * n / len(images), 3) for n in right.tolist())
+    return {"top1": top1, "top5": top5, "val_images": len(images), "seconds": time.monotonic() - began}
+
+
 def main(data: Path, encoder: Path, params: ClassifyJob, threads: int, gpus: int, output: Path) -> None:
     """Metrics on the validation images; UserError where the encoder has no classifier, or one of other classes."""
     device = pick_device(threads, gpus)
@@ -29,22 +50,11 @@ def main(data: Path, encoder: Path, params: ClassifyJob, threads: int, gpus: int
     images = Images(data, 1)
     if vit.num_classes != len(images.classes):
         raise UserError(f"{encoder}: classifies {vit.num_classes} classes, the data set has {len(images.classes)}")
-    vit.to(device)
-    chunks = np.array_split(np.arange(len(images)), -(-len(images) // params.micro_batch))
-    crops = CentreCrops(images, config["arguments"]["img_size"])
-    batches = loader(crops, ((0, indices) for indices in chunks), workers(threads, gpus, device))
-    right, began = np.zeros(2, int), time.monotonic()
-    with progress(f"classify {encoder.name}", len(images)) as bar:
-        for indices, batch in zip(chunks, batches):
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-                logits = vit(normalise(batch["pixels"].to(device))).float().cpu()
-            ranks = logits.topk(min(5, logits.shape[1])).indices.numpy() == images.labels[indices, None]
-            right += ranks[:, 0].sum(), ranks.any(1).sum()
-            bar.update(len(indices))
-    seconds = time.monotonic() - began
-    top1, top5 = (round(100 * n / len(images), 3) for n in right.tolist())
+    processes = workers(threads, gpus, device)
+    result = accuracy(vit, images, params.micro_batch, device, processes, f"classify {encoder.name}")
+    seconds = result.pop("seconds")
     write_json(output, {
-        "model": encoder.name, "protocol": "supervised", "top1": top1, "top5": top5, "val_images": len(images),
+        "model": encoder.name, "protocol": "supervised", **result,
         "classes": vit.num_classes, "params_hash": text_hash(config["params_hash"] + images.fingerprint),
         "seconds": round(seconds, 1), "images_per_second": round(len(images) / seconds, 1), "revision": revision(),
     })  # fmt: skip

@@ -119,7 +119,7 @@ def train(
     while run.step < total:
         lr = lr_at(run.step)
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)  # timm's key, of layer-wise decay
             if weight_decay_at and group["weight_decay"]:
                 group["weight_decay"] = weight_decay_at(run.step)
         for micro in range(schedule.accumulate):

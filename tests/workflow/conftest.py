@@ -28,10 +28,13 @@ folders = {
     "merge-tokens": ["tokens.npy", "manifest.json"],
     "pretrain": ["encoder.safetensors", "config.json", "card.md", "last.ckpt", "metrics.jsonl"],
     "import": ["encoder.safetensors", "config.json", "card.md"],
+    "finetune": ["encoder.safetensors", "config.json", "metrics.jsonl"],
 }
-for path in (Path(options[option]) for option in ("--output", "--linear", "--attentive") if option in options):
+for option in {"--output", "--linear", "--attentive", "--metrics"} & options.keys():
+    path = Path(options[option])
     beside = {".csv": [".md", ".tex"], ".png": [".pdf"]}.get(path.suffix, [])
-    files = [path / name for name in folders.get(command, [])] or [path, *map(path.with_suffix, beside)]
+    names = folders.get(command, []) if option == "--output" else []
+    files = [path / name for name in names] or [path, *map(path.with_suffix, beside)]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         # Weights are above the size to which Snakemake compares content if not told otherwise.

@@ -63,10 +63,23 @@ def test_equal_views_share_a_token_cache(tree):
 def test_tables_train_what_their_rows_name_and_nothing_twice(tree):
     named = {}
     for table in ("table1", "table7"):
-        named[table] = {row["model"] for row in read(tree.path / "params/tables.yaml")[table]["rows"]}
+        named[table] = {row["model"] for row in read(tree.path / "params/tables.yaml")[table]["rows"] if "model" in row}
         assert of("pretrain_model", tree.dry_run(table)) == named[table]
     assert {"cae-b-800", "cae-b-1600", "cae-l-1600"} == named["table1"] & named["table7"]
     assert of("pretrain_model", tree.dry_run("table1", "table7")) == named["table1"] | named["table7"]  # each once
+
+
+def test_each_model_is_fine_tuned_once_by_its_sizes_recipe(tree):
+    jobs = tree.dry_run("table1", "--configfile", "params/paper.yaml")
+    assert of("finetune", jobs) == of("probe", jobs) and len(of("finetune", jobs)) == 16
+    epochs = {model: jobs[f"finetune {model}"] for model in ("cae-s-300", "mae-b-1600", "mae-l-1600")}
+    for (model, job), expected in zip(epochs.items(), (200, 100, 50)):
+        assert f'"epochs": {expected}, ' in job
+        assert (
+            f"--encoder results/paper/pretrain/{model} " in job and f"--output results/paper/finetune/{model} " in job
+        )
+    assert not of("finetune", tree.dry_run("table2", "table7"))  # they have no such column
+    assert of("finetune", tree.dry_run("results/demo/evaluate/finetune/deit-b-300.json")) == {"deit-b-300"}
 
 
 def test_a_supervised_model_is_probed_only_if_asked(tree):
@@ -110,7 +123,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
     done = []
     for name in ("data.demo:write_demo", "data.datasets:index", "tasks.train_tokenizer:main", "tasks.tokenize:main",
                  "tasks.tokenize:merge", "tasks.import_tokenizer:main", "tasks.pretrain:main", "tasks.import_model:main",
-                 "tasks.probe:main", "tasks.classify:main", "reporting.models:main",
+                 "tasks.probe:main", "tasks.finetune:main", "tasks.classify:main", "reporting.models:main",
                  "analysis.masks_and_crops:main", "analysis.reconstruction:main", "analysis.tsne:main",
                  "reporting.tables:main", "reporting.figures:main", "reporting.page:main"):  # fmt: skip
         module, function = name.split(":")
@@ -125,6 +138,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
         "tasks.pretrain",
         "tasks.import_model" if scale == "paper" else "tasks.train_tokenizer",
         "tasks.probe",
+        "tasks.finetune",
         "tasks.classify",
         "tasks.tokenize",
         "reporting.page",

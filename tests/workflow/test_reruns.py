@@ -60,8 +60,8 @@ def test_dates_comments_and_docstrings_rerun_nothing(finished, undo):
 def test_a_models_params_rerun_it_and_what_hangs_on_it(finished, undo):
     finished.edit("params/demo.yaml", "cae-b-800: {", "cae-b-800: {lr: 5.0e-4, ")
     assert finished.dry_run().keys() == {
-        "pretrain_model cae-b-800", "probe cae-b-800", "table table1", "table table7", "training_figure", "models_table",
-        "page", "all",
+        "pretrain_model cae-b-800", "probe cae-b-800", "finetune cae-b-800", "table table1", "table table7",
+        "training_figure", "models_table", "page", "all",
     }  # fmt: skip
 
 
@@ -86,7 +86,8 @@ def test_code_reruns_what_runs_it(finished, undo, plan):
     with open(finished.path / "cae/models/dino.py", "a") as file:
         file.write("\nCHANGED = True\n")
     assert finished.dry_run().keys() == {
-        "pretrain_model dino-b-400", "probe dino-b-400", "table table1", "training_figure", "models_table", "page", "all"
+        "pretrain_model dino-b-400", "probe dino-b-400", "finetune dino-b-400", "table table1", "training_figure",
+        "models_table", "page", "all",
     }  # fmt: skip
 
     finished.run("git", "checkout", "--quiet", ".")

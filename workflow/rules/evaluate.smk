@@ -1,9 +1,11 @@
-"""Evaluations of frozen encoders: the cells of the tables.
+"""Evaluations of pretrained encoders: the cells of the tables.
 
 Needs: a pretrained encoder, ImageNet's manifest.
-Makes: results/<scale>/evaluate/<protocol>/<model>.json. Linear and attentive probing share one pass of the encoder.
-A supervised model's own classifier is evaluated as it is.
-Costs: about 90 passes of the encoder over ImageNet at the paper's scale.
+Makes: results/<scale>/evaluate/<protocol>/<model>.json. Linear and attentive probing share one pass of the frozen
+encoder. A supervised model's own classifier is evaluated as it is. Fine-tuning leaves its classifier in
+results/<scale>/finetune/<model>/; one that was stopped goes on from work/<scale>/finetune/<model>.
+Costs: at the paper's scale, about 90 passes of the encoder over ImageNet to probe; to fine-tune, 50 (ViT-L) to 200
+(ViT-S) epochs of training.
 """
 
 
@@ -63,3 +65,30 @@ rule classify:
     shell:
         "python -m cae classify --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
         " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output} 2>&1 | tee {log}"
+
+
+rule finetune:
+    input:
+        data="data/{scale}/imagenet.json",
+        encoder="results/{scale}/pretrain/{model}/encoder.safetensors",
+        config="results/{scale}/pretrain/{model}/config.json",
+    output:
+        "results/{scale}/finetune/{model}/encoder.safetensors",
+        "results/{scale}/finetune/{model}/config.json",
+        "results/{scale}/finetune/{model}/metrics.jsonl",
+        metrics="results/{scale}/evaluate/finetune/{model}.json",
+    log:
+        "work/{scale}/logs/finetune/{model}.log",
+    benchmark:
+        "work/{scale}/benchmarks/finetune/{model}.tsv"
+    threads: P.resources.finetune.threads
+    resources:
+        **plan.machine("finetune"),
+    params:
+        json=lambda w: plan.json("seed", **P.finetuning(w.model).model_dump()),
+        code=code_hash("cae.tasks.finetune"),
+    shell:
+        "python -m cae finetune --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
+        " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
+        " --work work/{wildcards.scale}/finetune/{wildcards.model} --code {params.code} --metrics {output.metrics}"
+        " --output results/{wildcards.scale}/finetune/{wildcards.model} 2>&1 | (trap '' TERM; tee {log})"

@@ -1,0 +1,55 @@
+"""Training a classifier on labels, as DeiT does (Touvron et al. 2020, arXiv 2012.12877) and as fine-tuning does after it."""
+
+import random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timm.data import Mixup
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor, nn
+from torchvision import transforms as T
+
+from cae.data.augment import BICUBIC, rand_augment
+from cae.data.batches import Augmented
+from cae.data.datasets import Images
+from cae.models.vit import normalise
+from cae.params import Crop, Supervision
+
+
+class Supervised(nn.Module):
+    """Cross-entropy of `encoder`, which has a head, on erased and mixed images against mixed and smoothed labels."""
+
+    def __init__(self, encoder: nn.Module, params: Supervision, classes: int):
+        super().__init__()
+        self.params = p = params
+        self.encoder = encoder
+        # timm's mixes an image with the one as far from the batch's other end; its neighbours may show the same image.
+        mixes = p.mixup > 0 or p.cutmix > 0
+        self.mix = Mixup(p.mixup, p.cutmix, label_smoothing=p.smoothing, num_classes=classes) if mixes else None
+
+    def forward(self, batch: dict) -> dict[str, Tensor]:
+        """The loss; batch: views, one uint8 [B, S, S, 3], B even; labels int64 [B].
+
+        In training images are first erased in part (timm's areas and aspects, pixels of normal noise), then mixed.
+        """
+        images, labels = normalise(batch["views"][0]), batch["labels"]
+        if self.training:
+            random.seed(torch.initial_seed())  # timm draws from these two; the loop seeds PyTorch's alone
+            np.random.seed(torch.initial_seed() % 2**32)
+            images = RandomErasing(self.params.erasing, mode="pixel", device=images.device)(images)
+        smoothing = self.params.smoothing
+        if self.training and self.mix:
+            images, labels = self.mix(images, labels)
+            smoothing = 0.0  # the mixed labels are smoothed
+        return {"loss": F.cross_entropy(self.encoder(images).float(), labels, label_smoothing=smoothing)}
+
+
+def augmented(images: Images, size: int, view: Crop, randaugment: str, seed: int) -> Augmented:
+    """Micro-batches of random crops of `view` at `size` pixels, changed by RandAugment (in timm's notation)."""
+    augment = T.Compose([
+        T.RandomResizedCrop(size, tuple(view.scale), tuple(view.ratio), interpolation=BICUBIC),
+        T.RandomHorizontalFlip(view.flip),
+        rand_augment(randaugment, size),
+    ])  # fmt: skip
+    return Augmented(images, lambda image: [augment(image)], seed)
