@@ -1,9 +1,8 @@
 """Fine-tuning of one pretrained encoder on ImageNet (Table 1, FT; Appendix A).
 
-The recipe is BEiT's, as the public code has it: learning rates fall from layer to layer, from the head down (the head and
-its norm have lr; block i of depth d has lr * decay^(d - i), i from 0; class token and patch embedding lr * decay^(d + 1)).
-Weight decay leaves out biases, norms and the class token. The warm-up starts from 0, where the public code's starts from
-1e-6. The classifier stays beside its metrics, in timm's form, to be used or evaluated again.
+The recipe is BEiT's, as the public code has it, layer-wise decay of learning rates included. The warm-up starts from 0,
+where the public code's starts from 1e-6. The classifier stays beside its metrics, in timm's form, to be used or evaluated
+again.
 """
 
 import json
@@ -11,8 +10,6 @@ import shutil
 from pathlib import Path
 
 import torch
-from timm.models import Beit, VisionTransformer
-from timm.optim import param_groups_layer_decay
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.datasets import Images
@@ -23,18 +20,11 @@ from cae.models.supervised import Supervised, augmented
 from cae.params import FineTune, Seed
 from cae.tasks.classify import accuracy
 from cae.training.loop import Schedule, start, train
-from cae.training.optim import warmup_cosine
+from cae.training.optim import adamw_by_layer, warmup_cosine
 
 
 class FineTuneJob(FineTune):
     seed: Seed
-
-
-def optimizer_of(network: VisionTransformer | Beit, params: FineTune) -> torch.optim.AdamW:
-    """AdamW with a group for each layer, and for what decays in it; `lr_scale` is the layer's share of the rate."""
-    p = params
-    groups = param_groups_layer_decay(network, p.weight_decay, ("cls_token", "pos_embed"), layer_decay=p.layer_decay)
-    return torch.optim.AdamW(groups, lr=p.lr, betas=tuple(p.betas), fused=True)
 
 
 def main(
@@ -56,7 +46,9 @@ def main(
 
     torch.manual_seed(p.seed)
     network, architecture, arguments = classifier(vit, config, classes, p.relative_positions, p.drop_path)
-    optimizer = optimizer_of(network, p)
+    optimizer = adamw_by_layer(
+        network, None, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay, layer_decay=p.layer_decay
+    )
     batches = augmented(images, size, p.view, p.randaugment, p.seed)
     processes = workers(threads, gpus, fabric.device.type)
     warmup = p.warmup_epochs * schedule.steps_per_epoch

@@ -31,6 +31,7 @@ class Schedule:
     micro_batch: int
     epochs: int
     devices: int = 1
+    limit: int | None = None  # of steps, where that and not whole epochs is how long a run is
 
     def __post_init__(self):
         if self.images < self.batch_size:
@@ -48,7 +49,7 @@ class Schedule:
 
     @property
     def steps(self) -> int:
-        return self.epochs * self.steps_per_epoch
+        return self.limit or self.epochs * self.steps_per_epoch
 
     @property
     def accumulate(self) -> int:

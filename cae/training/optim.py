@@ -3,6 +3,7 @@
 import math
 
 import torch
+from timm.optim import param_groups_layer_decay
 from torch import nn
 
 
@@ -13,6 +14,24 @@ def adamw(model: nn.Module, *, lr: float, betas, weight_decay: float) -> torch.o
     decayed = [p for name, p in trained if decays(name, p)]
     plain = [p for name, p in trained if not decays(name, p)]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=tuple(betas), fused=True)
+
+
+def adamw_by_layer(
+    encoder: nn.Module, others: nn.Module | None, *, lr: float, betas, weight_decay: float, layer_decay: float
+) -> torch.optim.AdamW:
+    """AdamW with layer-wise decay of a timm `encoder`'s rates; `lr_scale` of a group is its share of the rate.
+
+    BEiT's rule: block i (from 0) of d has lr * layer_decay^(d - i); class token, positions and patch embedding have
+    lr * layer_decay^(d + 1); what comes after the blocks, and `others`, have lr. Biases, norms and the class token do not
+    decay.
+    """
+    fixed = ("cls_token", "pos_embed")
+    groups = param_groups_layer_decay(encoder, weight_decay, fixed, layer_decay=layer_decay)
+    trained = [(name, p) for name, p in others.named_parameters() if p.requires_grad] if others else []
+    for decay in (weight_decay, 0.0):
+        here = [p for name, p in trained if matrices_decay(name, p) == (decay > 0)]
+        groups += [{"params": here, "weight_decay": decay, "lr_scale": 1.0}] if here else []
     return torch.optim.AdamW(groups, lr=lr, betas=tuple(betas), fused=True)
 
 

@@ -5,7 +5,8 @@ import timm
 import torch
 from timm.models import Beit
 
-from cae.models.classifier import HEAD_SCALE, TABLE, classifier
+from cae.models.backbone import TABLE
+from cae.models.classifier import HEAD_SCALE, classifier
 
 COMMON = dict(img_size=24, patch_size=8, embed_dim=16, depth=3, num_heads=2, num_classes=0)
 VIT = "vit_base_patch16_224", COMMON | {"init_values": 0.1}

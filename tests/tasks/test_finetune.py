@@ -15,7 +15,8 @@ from cae.models.classifier import classifier
 from cae.models.supervised import Supervised
 from cae.models.vit import normalise
 from cae.params import load
-from cae.tasks.finetune import FineTuneJob, optimizer_of
+from cae.tasks.finetune import FineTuneJob
+from cae.training.optim import adamw_by_layer
 from tests.conftest import ROOT, text
 from tests.models.test_classifier import BEIT, VIT, encoder
 
@@ -56,7 +57,8 @@ def test_rates_fall_layer_by_layer_as_published(relative):
     model, _, _ = classifier(vit, config, 7, relative)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     seen = {}
-    for group in optimizer_of(model, base).param_groups:
+    rates = base.model_dump(include={"lr", "betas", "weight_decay", "layer_decay"})
+    for group in adamw_by_layer(model, None, **rates).param_groups:
         for parameter in group["params"]:
             seen[names[id(parameter)]] = group["lr_scale"], group["weight_decay"], parameter.ndim
     assert seen.keys() == {name for name, parameter in model.named_parameters() if name != "pos_embed"}
