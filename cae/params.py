@@ -634,7 +634,18 @@ def load(path: str | Path, overrides: dict | None = None) -> Params:
     return validate(([("overrides", overrides)] if overrides else []) + layers(path))
 
 
-Protocol = Literal["finetune", "linear", "attentive", "supervised"]
+Protocol = Literal[
+    "finetune",
+    "linear",
+    "attentive",
+    "supervised",
+    "ade20k",
+    "coco-mask",
+    "coco-cascade",
+    "food101",
+    "clipart",
+    "sketch",
+]
 
 
 class Row(Strict):
