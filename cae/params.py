@@ -648,29 +648,52 @@ Protocol = Literal[
 ]
 
 
+PRIMARY = {"ade20k": "miou", "coco-mask": "box_ap", "coco-cascade": "box_ap"}  # metric of a protocol; of others top1
+
+
 class Row(Strict):
     """A row of a table. Without a model it is quoted; `paper` holds the numbers that the paper prints.
 
-    `cells`: the protocol behind each column that is run, where that is not every column by its own name.
+    `cells`: the protocol behind each column that is run, where that is not every column by its own.
     """
 
     group: str = ""
     method: str
     model: str | None = None
-    cells: dict[Protocol, Protocol] | None = None
+    cells: dict[str, Protocol] | None = None
     paper: dict[str, int | float] = {}
+
+
+class Column(Strict):
+    """A column of a table: one metric of one evaluation."""
+
+    heading: str
+    protocol: Protocol
+    metric: str
 
 
 class Table(Strict):
     title: str
     note: str | None = None
     facts: list[Literal["epochs", "crops", "tokenizer"]] = ["epochs"]  # columns about the model itself
-    columns: dict[Protocol, str]  # evaluation: heading
+    columns: dict[str, Column]
     rows: list[Row]
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def expand(cls, columns: Any) -> Any:
+        """`ade20k: mIoU` is a protocol and its heading; `box_ap: {heading: AP, protocol: coco-mask}` a metric of one."""
+
+        def whole(name, column):
+            column = {"heading": column} if isinstance(column, str) else column
+            return {"protocol": name, "metric": name if "protocol" in column else PRIMARY.get(name, "top1")} | column
+
+        return {name: whole(name, column) for name, column in columns.items()}
 
     def cells_of(self, row: Row) -> dict[str, str]:
         """Column: protocol, of the cells of a row that are run."""
-        return {} if not row.model else {column: column for column in self.columns} if row.cells is None else row.cells
+        every = {name: column.protocol for name, column in self.columns.items()}
+        return {} if not row.model else every if row.cells is None else row.cells
 
 
 def load_tables(path: str | Path, models) -> dict[str, Table]:

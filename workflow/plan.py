@@ -88,9 +88,9 @@ class Plan:
         return [row for row in self.tables[table].rows if row.model in self.recipes]
 
     def cells_of(self, table: str) -> list[tuple[str, str]]:
-        """(protocol, model) of a table's cells."""
+        """(protocol, model) of a table's cells; one evaluation may fill several columns."""
         cells = self.tables[table].cells_of
-        return [(protocol, row.model) for row in self.rows_of(table) for protocol in cells(row).values()]
+        return unique((protocol, row.model) for row in self.rows_of(table) for protocol in cells(row).values())
 
     def metrics_of(self, table: str, scale: str) -> list[str]:
         return [f"results/{scale}/evaluate/{protocol}/{model}.json" for protocol, model in self.cells_of(table)]

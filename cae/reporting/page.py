@@ -43,7 +43,7 @@ def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(TEMPLATE).render(
         scale=scale,
-        tables=[read_table(path, texts[path.stem], scale) for path in of[".csv"] if path.stem != "models"],
+        tables=[read_table(path, texts[path.stem], scale) for path in of[".csv"] if path.stem in texts],
         models=next((read_models(path) for path in of[".csv"] if path.stem == "models"), None),
         figures=[read_figure(path) for path in of[".png"]],
         data={path.stem: image_counts(path) for path in of[".json"]},
@@ -62,10 +62,19 @@ def read_table(path: Path, table: Table, scale: str) -> dict:
     csv = pd.read_csv(path, dtype=dict.fromkeys(whole, "Int64"))
     body = cells_as_text(csv, table)
     kinds = [{"": "text", "ours": ""}.get(whose, whose) for _, whose in body]
-    lines = [list(zip(line, kinds)) for line in body.values.tolist()]
-    rows = zip(csv["group"].fillna(""), csv["model"].fillna(""), lines, strict=True)
+    cells = pd.read_csv(path.with_name(f"{path.stem}-cells.csv"), dtype=str, keep_default_na=False).to_dict("records")
+    known = {(cell["model"], cell["column"]) for cell in cells}
+    ours = {(column.heading, "ours"): name for name, column in table.columns.items()}
+    names = [ours.get(head) for head in body]  # of the columns whose cells were run
+
+    def line_of(model, texts):
+        ids = [f"{path.stem}-{model}-{name}" if (model, name) in known else None for name in names]
+        return list(zip(texts, kinds, ids))
+
+    models = csv["model"].fillna("")
+    rows = zip(csv["group"].fillna(""), models, map(line_of, models, body.values.tolist()), strict=True)
     run = int(csv[list(table.columns)].count().sum())
-    missing = body[[(column, "ours") for column in table.columns.values()]].eq(MISSING).to_numpy().sum()
+    missing = body[list(ours)].eq(MISSING).to_numpy().sum()
     return {
         "name": path.stem,
         "title": heading(path.stem),
@@ -76,6 +85,7 @@ def read_table(path: Path, table: Table, scale: str) -> dict:
         "notes": notes_of(table, csv, scale),
         "cells": run + int(missing),
         "run": run,
+        "provenance": cells,
     }
 
 
@@ -178,6 +188,10 @@ tbody + tbody { border-top: 1px solid var(--line); }
 th[scope=rowgroup] { font-style: italic; }
 .paper { color: var(--dim); }
 .text { text-align: left; }
+.small { font-size: 0.75rem; }
+tr:target { background: var(--warn); }
+td a { text-decoration: none; }
+td a:hover { text-decoration: underline; }
 code, pre { font: 0.85em ui-monospace, monospace; }
 th code { color: var(--dim); margin-left: 0.5rem; }
 pre { background: var(--soft); padding: 0.8rem; border-radius: 6px; overflow-x: auto; }
@@ -198,6 +212,7 @@ summary { cursor: pointer; margin: 1rem 0; }
 {% if models %}
 <a href="#models">Models</a>
 {% endif %}
+<a href="#provenance">Provenance</a>
 <a href="#params">Params</a>
 </nav>
 </header>
@@ -231,8 +246,8 @@ the masked patches.</li>
 </section>
 <section>
 <h2>Tables</h2>
-<p class="note">Top-1 accuracy in %, ours and, beside it, the paper’s. The files are in <code>tables/</code> as CSV
-(every digit), Markdown and LaTeX.</p>
+<p class="note">In %, ours and, beside it, the paper’s. A number of ours leads to where it comes from. The files are in
+<code>tables/</code> as CSV (every digit), Markdown and LaTeX.</p>
 {% for table in tables %}
 <h3 id="{{ table.name }}">{{ table.title }}</h3>
 <p>{{ table.text }}</p>
@@ -252,7 +267,8 @@ the masked patches.</li>
 {% endif %}
 {% for _, model, cells in rows %}
 <tr><th scope="row">{{ cells[0][0] }}{% if model %} <code>{{ model }}</code>{% endif %}</th>
-{%- for cell, kind in cells[1:] %}<td{% if kind %} class="{{ kind }}"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
+{%- for cell, kind, id in cells[1:] %}<td{% if kind %} class="{{ kind }}"{% endif %}>
+{%- if id %}<a href="#{{ id }}">{{ cell }}</a>{% else %}{{ cell }}{% endif %}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 {% endfor %}
@@ -290,6 +306,25 @@ the masked patches.</li>
 <p class="note">{{ models.note }}</p>
 </section>
 {% endif %}
+<section id="provenance">
+<h2>Provenance</h2>
+<p class="note">What made each number of the tables: hash of params and data, git revision (“+”: edited since), the job’s
+seconds and images a second, its metrics and its log. The files are <code>tables/table…-cells.csv</code>.</p>
+{% for table in tables if table.provenance %}
+<div class="wide"><table class="small">
+<thead><tr>{% for key in table.provenance[0] %}<th scope="col" class="text">
+{%- if loop.first %}{{ table.title }}{% else %}{{ key | replace("_", " ") }}{% endif %}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for cell in table.provenance %}
+<tr id="{{ table.name }}-{{ cell.model }}-{{ cell.column }}"><th scope="row">{{ cell.model }}</th>
+{%- for key, value in cell.items() if key != "model" %}<td class="text">
+{%- if key == "params_hash" %}<code title="{{ value }}">{{ value[:12] }}</code>{% else %}{{ value }}{% endif %}</td>
+{%- endfor %}</tr>
+{% endfor %}
+</tbody>
+</table></div>
+{% endfor %}
+</section>
 <section id="params">
 <h2>Params</h2>
 {% for method, part in recipes.items() %}

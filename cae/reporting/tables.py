@@ -1,6 +1,7 @@
 """Tables: params/tables.yaml's rows joined with the metrics of their models, our numbers beside the paper's.
 
-One table becomes three files: CSV with every digit, for programs; Markdown and LaTeX with one decimal, for readers.
+One table becomes three files: CSV with every digit, for programs; Markdown and LaTeX with one decimal, for readers. A
+fourth, <table>-cells.csv, says of each cell where it comes from.
 """
 
 import re
@@ -14,11 +15,22 @@ from cae.params import Table, read, unknown
 
 MISSING, NOTHING = "–", "n/a"
 WHY = {MISSING: "not run", NOTHING: "does not apply"}
+RECORDED = ("params_hash", "seconds", "images_per_second", "revision")  # of a cell's job, by itself
+LOGS = {"linear": "probe", "attentive": "probe", "supervised": "classify"}  # folders of logs that no protocol names
 FACTS = {"tokenizer": "Tokenizer", "epochs": "Epochs", "crops": "Crops"}  # headings of columns about the model itself
 OURS_ALONE = {"tokenizer"}  # the paper's is the row's name
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-LATEX |= {"–": "--", "×": r"$\times$", "λ": r"$\lambda$", "√": r"$\surd$", "†": r"$\dagger$"}
+LATEX |= {
+    "ᵇ": "$^b$",
+    "ᵐ": "$^m$",
+    "∗": "$^*$",
+    "–": "--",
+    "×": r"$\times$",
+    "λ": r"$\lambda$",
+    "√": r"$\surd$",
+    "†": r"$\dagger$",
+}
 
 
 def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: list[str], output: str) -> None:
@@ -28,7 +40,8 @@ def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: li
     `metrics`: evaluate/<protocol>/<model>.json of the cells run.
     """
     table = read_table(tables, name)
-    csv = join(table, facts, read_cells(tables, name, table, metrics))
+    cells = read_cells(tables, name, table, metrics)
+    csv = join(table, facts, cells)
     notes = notes_of(table, csv, scale)
     title = f"Table {name.removeprefix('table')}"
     files = {
@@ -36,8 +49,10 @@ def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: li
         ".md": markdown(csv, table, f"# {title}, scale {scale}", notes),
         ".tex": latex(csv, table, [f"Scale {scale}.", *notes], f"tab:{name}"),
     }
-    for suffix, text in files.items():
-        with atomic(Path(output).with_suffix(suffix)) as temporary:
+    paths = {Path(output).with_suffix(suffix): text for suffix, text in files.items()}
+    paths[Path(output).with_name(f"{name}-cells.csv")] = provenance(table, cells, scale).to_csv(index=False)
+    for path, text in paths.items():
+        with atomic(path) as temporary:
             temporary.write_text(text)
 
 
@@ -48,18 +63,36 @@ def read_table(path: str, name: str) -> Table:
     return Table.model_validate(tables[name])
 
 
-def read_cells(path: str, name: str, table: Table, metrics: list[str]) -> dict[tuple[str, str], float]:
-    """Top-1 accuracy by (model, protocol)."""
+def read_cells(path: str, name: str, table: Table, metrics: list[str]) -> dict[tuple[str, str], dict]:
+    """Metrics by (model, protocol)."""
     models = [row.model for row in table.rows if row.model]
-    protocols = sorted({protocol for row in table.rows for protocol in table.cells_of(row).values()})
+    needed: dict[str, set] = {}  # metrics, by protocol
+    for row in table.rows:
+        for column, protocol in table.cells_of(row).items():
+            needed.setdefault(protocol, set()).add(table.columns[column].metric)
     cells = {}
     for file in metrics:
         cell = read_json(file)
-        for key, valid in ("model", models), ("protocol", protocols):
+        for key, valid in ("model", models), ("protocol", needed):
             if cell.get(key) not in valid:
                 raise UserError(f"{file}: {key}: {unknown(cell.get(key), valid)} ({name} of {path})")
-        cells[cell["model"], cell["protocol"]] = cell["top1"]
+        if missing := needed[cell["protocol"]] - cell.keys():
+            raise UserError(f"{file}: has no {min(missing)}; delete it and make it again ({name} of {path})")
+        cells[cell["model"], cell["protocol"]] = cell
     return cells
+
+
+def provenance(table: Table, cells: dict, scale: str) -> pd.DataFrame:
+    """One line a cell that was run: its number, and the params, the code, the time, the file and the log behind it."""
+    rows = []
+    for row in table.rows:
+        for column, protocol in table.cells_of(row).items():
+            if cell := cells.get((row.model, protocol)):
+                rows.append([row.model, column, protocol, cell[table.columns[column].metric],
+                             *(cell.get(key) for key in RECORDED),
+                             f"results/{scale}/evaluate/{protocol}/{row.model}.json",
+                             f"work/{scale}/logs/{LOGS.get(protocol, protocol)}/{row.model}.log"])  # fmt: skip
+    return pd.DataFrame(rows, columns=["model", "column", "protocol", "value", *RECORDED, "metrics", "log"])
 
 
 def join(table: Table, facts: dict, cells: dict) -> pd.DataFrame:
@@ -67,7 +100,8 @@ def join(table: Table, facts: dict, cells: dict) -> pd.DataFrame:
     rows = []
     for row in table.rows:
         ours = dict(facts.get(row.model, {}))
-        ours |= {column: cells.get((row.model, protocol)) for column, protocol in table.cells_of(row).items()}
+        for column, protocol in table.cells_of(row).items():
+            ours[column] = cells.get((row.model, protocol), {}).get(table.columns[column].metric)
         out = {"model": row.model, "group": row.group or None, "method": row.method}
         for column in (*table.facts, *table.columns):
             out[column] = ours.get(column)
@@ -93,7 +127,7 @@ def notes_of(table: Table, csv: pd.DataFrame, scale: str) -> list[str]:
 
 def cells_as_text(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
     """The body as a reader sees it: one decimal, a mark for a number of ours that is not there, no column for programs."""
-    headings = FACTS | table.columns
+    headings = FACTS | {name: column.heading for name, column in table.columns.items()}
     here = csv[[*table.facts, *table.columns]].notna().any(axis=1)  # rows of models that this scale has
     left_out = {(row.model, c) for row in table.rows if row.model for c in table.columns.keys() - table.cells_of(row)}
 

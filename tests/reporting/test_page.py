@@ -20,6 +20,10 @@ cae-b-300,B,CAE,dvae (8 codes),3,300,,64.1
 deit-b-300,B,DeiT,,3,300,,
 ,B,Other,,,,,
 """
+CELLS = """\
+model,column,protocol,value,params_hash,seconds,images_per_second,revision,metrics,log
+cae-s-300,linear,linear,26.674,0123456789abcdef,12.3,1000.0,abc+,results/demo/evaluate/linear/cae-s-300.json,work/l.log
+"""
 MODELS = """\
 model,method,source,epochs,images,seconds,images_per_second,loss_first,loss_last
 mae-b-1600,mae,released,1600,,,,,
@@ -33,14 +37,15 @@ TABLES = {"table1": {"title": "Quality", "facts": ["tokenizer", "epochs"], "colu
 @pytest.fixture
 def inputs(tmp_path):
     (tmp_path / "table1.csv").write_text(CSV)
+    (tmp_path / "table1-cells.csv").write_text(CELLS)
     (tmp_path / "models.csv").write_text(MODELS)
     (tmp_path / "tables.yaml").write_text(yaml.safe_dump(TABLES))
     splits = {"train": {"images": ["a.jpg"] * 1234}, "val": {"images": ["a.jpg"] * 56}}
     (tmp_path / "imagenet.json").write_text(json.dumps({"splits": splits}))
     for i, name in enumerate(("figure3", "tokenizer-dvae-x", "training")):
         Image.new("RGB", (8, 8), (i, i, i)).save(tmp_path / f"{name}.png")
-    return [tmp_path / name for name in ("table1.csv", "models.csv", "figure3.png", "tokenizer-dvae-x.png", "training.png",
-                                         "tables.yaml", "imagenet.json")]  # fmt: skip
+    return [tmp_path / name for name in ("table1.csv", "table1-cells.csv", "models.csv", "figure3.png", "tokenizer-dvae-x.png",
+                                         "training.png", "tables.yaml", "imagenet.json")]  # fmt: skip
 
 
 def write(tmp_path, inputs, scale="demo", **changes):
@@ -65,6 +70,22 @@ def test_nothing_comes_from_elsewhere_and_every_image_is_embedded(tmp_path, inpu
         path.read_bytes() for path in inputs if path.suffix == ".png"
     ]
     assert len(embedded) == html.count("src=") == html.count("<figcaption>")
+
+
+def test_a_number_leads_to_what_made_it(tmp_path, inputs):
+    html = write(tmp_path, inputs)
+    links = re.findall(r'<td><a href="#([^"]*)">([^<]*)</a></td>', html)
+    assert links == [("table1-cae-s-300-linear", "26.7")]  # the paper's and missing ones have none
+    line = html[html.index('<tr id="table1-cae-s-300-linear">') :].split("</tr>")[0]
+    for value in (
+        "26.674",
+        "0123456789ab",
+        "12.3",
+        "abc+",
+        "results/demo/evaluate/linear/cae-s-300.json",
+        "work/l.log",
+    ):
+        assert value in line
 
 
 def test_table_has_ours_beside_the_papers(tmp_path, inputs):
@@ -138,4 +159,6 @@ def test_html_is_balanced_and_links_lead_somewhere(tmp_path, inputs):
             assert stack.pop() == tag
 
     Parser().feed(write(tmp_path, inputs))
-    assert not stack and links == ids == {"table1", "figure3", "tokenizer-dvae-x", "training", "models", "params"}
+    assert not stack and links == ids == {
+        "table1", "table1-cae-s-300-linear", "figure3", "tokenizer-dvae-x", "training", "models", "provenance", "params"
+    }  # fmt: skip

@@ -35,6 +35,13 @@ TABLES = {
         ],
     },
 }  # fmt: skip
+TABLES["table4"] = {
+    "title": "Detection",
+    "facts": [],
+    "columns": {"ade20k": "mIoU", "box_ap": {"heading": "APᵇ", "protocol": "coco-mask"},
+                "mask_ap50": {"heading": "APᵐ50", "protocol": "coco-mask"}},
+    "rows": [{"method": "CAE", "model": "cae-s", "paper": {"box_ap": 44.1}}, {"method": "Quoted†", "paper": {"ade20k": 45.7}}],
+}  # fmt: skip
 FACTS = {
     "table1": {"random-s": {"epochs": 0}, "cae-s": {"epochs": 3}, "cae-b": {"epochs": 8}},
     "table7": {"cae-s": {"tokenizer": "dvae-64 (d-VAE, 64 codes)", "epochs": 3, "crops": 1},
@@ -51,7 +58,8 @@ def make(tmp_path):
         files = []
         for (model, protocol), top1 in cells.items():
             files.append(tmp_path / f"{protocol}-{model}.json")
-            files[-1].write_text(json.dumps({"model": model, "protocol": protocol, "top1": top1}))
+            metrics = top1 if isinstance(top1, dict) else {"top1": top1}
+            files[-1].write_text(json.dumps({"model": model, "protocol": protocol, **metrics}))
         facts = FACTS.get(name, {})
         tables.main(str(tmp_path / "tables.yaml"), name, scale, facts, files, str(tmp_path / f"out/{name}.csv"))
         return tmp_path / "out"
@@ -150,3 +158,44 @@ def test_metrics_of_a_model_that_no_row_names_are_refused(make):
         make({("cae-s", "liner"): 1.0})
     with pytest.raises(UserError, match="protocol: unknown key 'supervised'"):
         make({("cae-s", "supervised"): 1.0})
+
+
+AP = {
+    "box_ap": 12.5,
+    "mask_ap50": 30.25,
+    "params_hash": "abc",
+    "seconds": 9.5,
+    "images_per_second": 3.0,
+    "revision": "f00+",
+}
+
+
+def test_one_evaluation_fills_several_columns(make):
+    out = make({("cae-s", "coco-mask"): AP, ("cae-s", "ade20k"): {"miou": 41.0}}, "table4")
+    ours, quoted = csv.DictReader((out / "table4.csv").open())
+    assert [ours[k] for k in ("ade20k", "box_ap", "box_ap_paper", "mask_ap50")] == ["41.0", "12.5", "44.1", "30.25"]
+    assert quoted["ade20k"] == "" and quoted["ade20k_paper"] == "45.7"
+    assert "AP$^b$" in (out / "table4.tex").read_text()
+
+
+def test_every_cell_says_where_it_comes_from(make):
+    out = make({("cae-s", "coco-mask"): AP, ("cae-s", "ade20k"): {"miou": 41.0}}, "table4")
+    cells = {cell["column"]: cell for cell in csv.DictReader((out / "table4-cells.csv").open())}
+    assert list(cells) == ["ade20k", "box_ap", "mask_ap50"]
+    cell = cells["mask_ap50"]
+    assert {key: cell[key] for key in ("model", "value", "params_hash", "seconds", "revision")} == {
+        "model": "cae-s", "value": "30.25", "params_hash": "abc", "seconds": "9.5", "revision": "f00+"}  # fmt: skip
+    assert cell["metrics"] == "results/demo/evaluate/coco-mask/cae-s.json"
+    assert cell["log"] == "work/demo/logs/coco-mask/cae-s.log"
+
+
+def test_probes_share_a_log(make):
+    cells = list(csv.DictReader((make(CELLS) / "table1-cells.csv").open()))
+    assert len(cells) == 3 and {cell["log"] for cell in cells if cell["model"] == "cae-s"} == {
+        "work/demo/logs/probe/cae-s.log"
+    }
+
+
+def test_metrics_without_the_columns_number_are_refused(make):
+    with pytest.raises(UserError, match="coco-mask-cae-s.json: has no mask_ap50"):
+        make({("cae-s", "coco-mask"): {"box_ap": 1.0}}, "table4")

@@ -58,6 +58,7 @@ rule table:
         ),
         md="reports/{scale}/tables/{table}.md",
         tex="reports/{scale}/tables/{table}.tex",
+        cells="reports/{scale}/tables/{table}-cells.csv",
     log:
         "work/{scale}/logs/table/{table}.log",
     benchmark:
@@ -187,6 +188,7 @@ rule models_table:
 rule page:
     input:
         expand("reports/{{scale}}/tables/{table}.csv", table=[*plan.tables, "models"]),
+        expand("reports/{{scale}}/tables/{table}-cells.csv", table=plan.tables),
         expand("reports/{{scale}}/figures/{figure}.png", figure=plan.figures),
         expand("data/{{scale}}/{dataset}.json", dataset=["imagenet", "ade20k"]),
         "params/tables.yaml",
