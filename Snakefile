@@ -12,7 +12,7 @@ from snakemake.utils import min_version
 
 from cae.errors import UserError
 from workflow.code_hash import code_hash
-from workflow.plan import Plan, load_params, one_of, option
+from workflow.plan import TRANSFERS, Plan, load_params, one_of, option
 
 min_version("9.27")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from cae.errors import UserError
-from cae.params import describe
+from cae.params import LAYOUTS, describe
 
 OPTIONS = {
     "data": dict(type=Path, help="manifest of a data set (JSON)"),
@@ -21,7 +21,7 @@ OPTIONS = {
     "gpus": dict(type=int, default=0),
     "work": dict(type=Path, help="folder of the state that an interrupted run goes on from"),
     "output": dict(type=Path),
-    "layout": dict(choices=("imagenet", "ade20k", "coco")),
+    "layout": dict(choices=LAYOUTS),
     "root": dict(help="folder of a data set; may name an environment variable"),
     "seed": dict(type=int),
     "classes": dict(type=int, default=None),
@@ -33,6 +33,7 @@ OPTIONS = {
     "linear": dict(type=Path),
     "attentive": dict(type=Path),
     "metrics": dict(type=Path, help="file of one cell's metrics (JSON)"),
+    "protocol": dict(help="name of the evaluation"),
     "tables": dict(type=Path),
     "name": dict(),
     "scale": dict(),
@@ -113,7 +114,8 @@ def finetune(a):
 
     params = parse(FineTuneJob, a)
     main(
-        a.data, a.encoder, params, a.threads, a.gpus, a.work, a.metrics, a.output, a.code, a.checkpoint_minutes
+        a.data, a.encoder, a.protocol, params, a.threads, a.gpus, a.work, a.metrics, a.output, a.code,
+        a.checkpoint_minutes,
     )  # fmt: skip
 
 
@@ -170,7 +172,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "import": (import_model, "params output"),
     "probe": (probe, "data encoder params threads gpus work code linear attentive"),
     "classify": (classify, "data encoder params threads gpus output"),
-    "finetune": (finetune, "data encoder params threads gpus work code metrics output checkpoint-minutes"),
+    "finetune": (finetune, "data encoder protocol params threads gpus work code metrics output checkpoint-minutes"),
     "masks-and-crops": (masks_and_crops, "data params output"),
     "reconstruct": (reconstruct, "data models params output"),
     "tsne": (tsne, "data models params threads gpus output"),

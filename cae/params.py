@@ -8,7 +8,7 @@ import difflib
 import functools
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -59,11 +59,12 @@ def unknown(key: str, valid) -> str:
     return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}")
 
 
-LAYOUTS = ("imagenet", "ade20k", "coco")
+Layout = Literal["imagenet", "ade20k", "coco", "food101", "clipart", "sketch"]
+LAYOUTS = get_args(Layout)
 
 
 class Dataset(Strict):
-    layout: Literal["imagenet", "ade20k", "coco"]
+    layout: Layout
     root: str
     classes: Positive | None = None  # of pixel labels; images in folders count themselves
 
@@ -456,6 +457,7 @@ class Params(Strict):
     models: dict[str, dict]
     probes: Probes
     finetune: FineTunings
+    transfer: dict  # what fine-tuning on other data sets than ImageNet has different
     analyses: Analyses
     resources: AllResources
 
@@ -494,13 +496,19 @@ class Params(Strict):
                     "those of one pass"
                 )
                 raise refusal(message)
-        if wrong := self.finetune.sizes.keys() - self.sizes.keys():
-            raise refusal(f"finetune.sizes: {unknown(min(wrong), self.sizes)}")
-        batch, devices = self.finetune.batch_size, max(1, self.resources.finetune.gpus)
-        if batch % (self.finetune.micro_batch * devices):
-            raise refusal(
-                f"resources.finetune.gpus: finetune.batch_size {batch} is not a multiple of micro_batch x {devices} GPUs"
-            )
+        try:
+            recipes = {"finetune": self.finetune, "transfer": self.transferring}
+        except ValidationError as error:
+            raise refusal("; ".join(f"transfer.{describe(e)}" for e in error.errors())) from None
+        devices = max(1, self.resources.finetune.gpus)
+        for name, recipe in recipes.items():
+            if wrong := recipe.sizes.keys() - self.sizes.keys():
+                raise refusal(f"{name}.sizes: {unknown(min(wrong), self.sizes)}")
+            if recipe.batch_size % (recipe.micro_batch * devices):
+                raise refusal(
+                    f"resources.finetune.gpus: {name}.batch_size {recipe.batch_size} is not a multiple of micro_batch x "
+                    f"{devices} GPUs"
+                )
         for model in [*self.analyses.figure4.models, *self.analyses.figure5.models]:
             if model not in self.models:
                 raise refusal(f"analyses: {unknown(model, self.models)}")
@@ -538,12 +546,17 @@ class Params(Strict):
             refuse(f"tokenizer: {unknown(model.tokenizer, self.tokenizers)}")
         return model
 
-    def finetuning(self, name: str) -> FineTune:
+    def finetuning(self, name: str, protocol: str = "finetune") -> FineTune:
         """How the model `name` is fine-tuned: what all share, and what its size has to itself."""
-        size, sizes = self.models[name]["size"], self.finetune.sizes
+        shared = self.finetune if protocol == "finetune" else self.transferring
+        size, sizes = self.models[name]["size"], shared.sizes
         if size not in sizes:
             raise UserError(f"finetune.sizes: no recipe for the size {size!r} of {name}; there is: {', '.join(sizes)}")
-        return FineTune(**self.finetune.model_dump(exclude={"sizes"}), **sizes[size].model_dump())
+        return FineTune(**shared.model_dump(exclude={"sizes"}), **sizes[size].model_dump())
+
+    @property
+    def transferring(self) -> FineTunings:
+        return FineTunings.model_validate(merge(self.finetune.model_dump(), self.transfer))
 
 
 def plain(part) -> dict:

@@ -71,7 +71,7 @@ def run(tiny, tmp_path_factory):
 @pytest.fixture(scope="session")
 def data(run) -> dict[str, Path]:
     """Manifests of tiny demo sets, by layout."""
-    sizes, demo.SIZES = demo.SIZES, {"imagenet": (128, 100), "ade20k": (8, 20), "coco": (4, 2)}
+    sizes, demo.SIZES = demo.SIZES, {"imagenet": (128, 100), "ade20k": (8, 20), "coco": (4, 2), "clipart": (64, 40)}
     manifests = {}
     for layout in demo.SIZES:
         manifests[layout] = run.folder / f"{layout}.json"

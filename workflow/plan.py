@@ -13,6 +13,7 @@ from cae.files import text_hash
 from cae.params import Analyses, Params, Row, layers, load_tables, merged, read, validate
 
 DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
+TRANSFERS = ("food101", "clipart", "sketch")  # fine-tuning on the data sets of these names
 SEEN = ("seed", "view", "image")  # what an image's tokens depend on besides their tokenizer
 KINDS = {"dvae": "d-VAE", "dalle": "DALL-E", "vqgan": "VQGAN"}  # of tokenizers
 
@@ -70,8 +71,8 @@ class Plan:
         analyses = params.analyses
         self.cells = unique(cell for name in self.tables for cell in self.cells_of(name))
         for protocol, model in self.cells:
-            if protocol == "finetune":
-                params.finetuning(model)  # a size without a recipe is told before any work is done
+            if protocol in ("finetune", *TRANSFERS):
+                params.finetuning(model, protocol)  # a size without a recipe is told before any work is done
             if protocol == "supervised" and model not in self.supervised:
                 raise UserError(
                     f"{tables}: {model}: cells: supervised: it has no classifier of its own; deit models have"
@@ -91,6 +92,10 @@ class Plan:
         """(protocol, model) of a table's cells; one evaluation may fill several columns."""
         cells = self.tables[table].cells_of
         return unique((protocol, row.model) for row in self.rows_of(table) for protocol in cells(row).values())
+
+    def data_of(self, protocol: str) -> str:
+        """The data set of a fine-tuning."""
+        return protocol if protocol in TRANSFERS else "imagenet"
 
     def metrics_of(self, table: str, scale: str) -> list[str]:
         return [f"results/{scale}/evaluate/{protocol}/{model}.json" for protocol, model in self.cells_of(table)]

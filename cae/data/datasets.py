@@ -1,4 +1,4 @@
-"""Data sets on disk, in ImageNet's, ADE20K's and COCO's layouts.
+"""Data sets on disk, in ImageNet's, ADE20K's, COCO's, Food-101's and DomainNet's (clipart, sketch) layouts.
 
 A manifest (JSON) lists every image once and stands for the data set everywhere else: its fingerprint is of the files'
 names, sizes and labels, and its root may be an environment variable, so that the same manifest serves every machine.
@@ -17,7 +17,12 @@ from cae.files import read_json, text_hash, write_json
 from cae.progress import progress
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-SPLITS = {"imagenet": ("train", "val"), "ade20k": ("training", "validation"), "coco": ("train2017", "val2017")}
+SPLITS = {
+    "imagenet": ("train", "val"),
+    "ade20k": ("training", "validation"),
+    "coco": ("train2017", "val2017"),
+    **dict.fromkeys(("food101", "clipart", "sketch"), ("train", "test")),
+}
 
 
 def expand(root: str) -> Path:
@@ -57,8 +62,7 @@ def index(layout: str, root: str, output: Path, threads: int = 1, classes: int |
     `classes`.
     """
     folder = expand(root)
-    listing = {"imagenet": _list_imagenet, "ade20k": _list_ade20k, "coco": _list_coco}[layout]
-    names, splits = listing(folder, classes)
+    names, splits = LISTINGS[layout](folder, classes)
     jobs = [folder / path for split in splits.values() for path in split["images"]]
     check = (lambda path: _check_labelled(folder, path, classes)) if layout == "ade20k" else _check_image
     faults = []
@@ -143,6 +147,45 @@ def _list_imagenet(root: Path, _) -> tuple[list[str], dict]:
     return names, splits
 
 
+def _list_food101(root: Path, _) -> tuple[list[str], dict]:
+    """meta/train.txt and meta/test.txt: class/image, a line an image."""
+    lists = {split: _lines(root / "meta" / f"{split}.txt") for split in SPLITS["food101"]}
+    names = sorted({line.rpartition("/")[0] for line in lists["train"]})
+    splits = {}
+    for split, lines in lists.items():
+        if unknown := {line.rpartition("/")[0] for line in lines} - set(names):
+            raise UserError(f"{root / 'meta' / split}.txt: class {min(unknown)!r} has no images to train on")
+        labels = [names.index(line.rpartition("/")[0]) for line in lines]
+        splits[split] = {"images": [f"images/{line}.jpg" for line in lines], "labels": labels}
+    return names, splits
+
+
+def _list_domain(domain: str, root: Path) -> tuple[list[str], dict]:
+    """DomainNet's lists, <domain>_train.txt and <domain>_test.txt: path below the root and number of the class."""
+    names, splits = {}, {}
+    for split in SPLITS[domain]:
+        path = root / f"{domain}_{split}.txt"
+        pairs = [line.rpartition(" ")[::2] for line in _lines(path)]
+        for image, label in pairs:
+            name = image.split("/")[-2] if "/" in image else ""
+            if not name or not label.isdigit() or names.setdefault(int(label), name) != name:
+                raise UserError(f"{path}: not a line of an image and the number of its class: {image} {label}")
+        splits[split] = {"images": [image for image, _ in pairs], "labels": [int(label) for _, label in pairs]}
+    if sorted(names) != list(range(len(names))):
+        raise UserError(f"{root / domain}_train.txt: classes are not numbered from 0 without a gap")
+    return [names[label] for label in range(len(names))], splits
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text().split("\n")
+    except FileNotFoundError:
+        raise UserError(f"{path}: list of images is missing; is this the root of the data set?") from None
+    if not any(lines):
+        raise UserError(f"{path}: lists no images")
+    return [line.strip() for line in lines if line.strip()]
+
+
 def _list_ade20k(root: Path, classes: int | None) -> tuple[list[str], dict]:
     splits = {}
     for split in SPLITS["ade20k"]:
@@ -166,6 +209,16 @@ def _list_coco(root: Path, _) -> tuple[list[str], dict]:
             raise UserError(f"{root / split}: {len(missing)} images of the annotations are missing, first {missing[0]}")
         splits[split] = {"images": [f"{split}/{image['file_name']}" for image in data["images"]]}
     return names, splits
+
+
+LISTINGS = {
+    "imagenet": _list_imagenet,
+    "ade20k": _list_ade20k,
+    "coco": _list_coco,
+    "food101": _list_food101,
+    "clipart": lambda root, _: _list_domain("clipart", root),
+    "sketch": lambda root, _: _list_domain("sketch", root),
+}
 
 
 class Images:

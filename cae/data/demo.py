@@ -5,7 +5,8 @@ holds one to three digits, each enlarged, tinted and rotated; the largest gives 
 photographs are split between training and validation by source, so that no original serves both.
 
 Layouts: ImageNet (folders of JPEG by class), ADE20K (JPEG with PNG pixel classes, 0 = not labelled), COCO (JPEG with
-instances in JSON).
+instances in JSON), Food-101 and DomainNet (lists of JPEG). Of DomainNet there are clipart, flat colours with an outline,
+and sketch, outlines on paper.
 """
 
 import json
@@ -23,14 +24,25 @@ from cae.errors import UserError
 CANVAS = 56  # pixels a side, of every scene
 MAIN, OTHER = (30, 42), (14, 20)  # range of the side of the main digit, of the others, in pixels
 BEHIND = (16, 64)  # range of the side of a photograph's crop, in its own pixels: smooth, so that digits stand out
-SIZES = {"imagenet": (5000, 1500), "ade20k": (200, 200), "coco": (40, 20)}  # scenes to train on and to validate on
+SIZES = {  # scenes to train on and to validate on
+    "imagenet": (5000, 1500), "ade20k": (200, 200), "coco": (40, 20), "food101": (800, 400), "clipart": (800, 400),
+    "sketch": (800, 400),
+}  # fmt: skip
+KEYS = {
+    "coco": 4,
+    "ade20k": 6,
+    "food101": 7,
+    "imagenet": 8,
+    "clipart": 9,
+    "sketch": 10,
+}  # no set's scenes are another's
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg")
 MARK = ".demo"  # a file that says the folder may be written anew
 JPEG = {"quality": 92, "subsampling": 0}
 
 
 def write_demo(layout: str, root: Path, seed: int) -> None:
-    """Write the demo set of a layout ("imagenet", "ade20k" or "coco") below `root`; the same bytes for the same seed.
+    """Write the demo set of a layout below `root`; the same bytes for the same seed.
 
     An earlier demo set there is replaced; UserError where the folder holds anything else.
     """
@@ -39,10 +51,11 @@ def write_demo(layout: str, root: Path, seed: int) -> None:
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     (root / MARK).touch()
-    write = {"imagenet": _write_imagenet, "ade20k": _write_ade20k, "coco": _write_coco}[layout]
+    write = {"imagenet": _write_imagenet, "ade20k": _write_ade20k, "coco": _write_coco, "food101": _write_food101,
+             "clipart": _write_clipart, "sketch": _write_sketch}[layout]  # fmt: skip
     for split, count in enumerate(SIZES[layout]):
         source = Source(split)
-        scenes = (make_scene(source, np.random.default_rng([seed, len(layout), split, i])) for i in range(count))
+        scenes = (make_scene(source, np.random.default_rng([seed, KEYS[layout], split, i])) for i in range(count))
         write(root, split, scenes)
 
 
@@ -121,13 +134,67 @@ def _write_imagenet(root, split, scenes):
         _save(pixels, root / ("train", "val")[split] / f"digit{objects[0][0]}" / f"{i:05d}.JPEG", format="JPEG", **JPEG)
 
 
+def _write_food101(root, split, scenes):
+    name, lines = ("train", "test")[split], []
+    for i, (pixels, objects) in enumerate(scenes):
+        lines.append(f"digit{objects[0][0]}/{name}{i:05d}")
+        _save(pixels, root / "images" / f"{lines[-1]}.jpg", **JPEG)
+    _write_list(root / "meta" / f"{name}.txt", lines)
+
+
+def _write_clipart(root, split, scenes):
+    drawn = ((clipart(objects, np.random.default_rng([split, i])), objects) for i, (_, objects) in enumerate(scenes))
+    _write_domain(root, "clipart", split, drawn)
+
+
+def _write_sketch(root, split, scenes):
+    drawn = ((sketch(objects, np.random.default_rng([split, i])), objects) for i, (_, objects) in enumerate(scenes))
+    _write_domain(root, "sketch", split, drawn)
+
+
+def _write_domain(root, domain, split, scenes):
+    lines = []
+    for i, (pixels, objects) in enumerate(scenes):
+        digit = objects[0][0]
+        lines.append(f"{domain}/digit{digit}/{domain}_{split}_{i:06d}.jpg {digit}")
+        _save(pixels, root / lines[-1].split()[0], **JPEG)
+    _write_list(root / f"{domain}_{('train', 'test')[split]}.txt", lines)
+
+
+def _write_list(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def clipart(objects, rng: np.random.Generator) -> np.ndarray:
+    """A scene's objects in flat colours with a dark outline on a pale ground: uint8 [CANVAS, CANVAS, 3]."""
+    pixels = np.full((CANVAS, CANVAS, 3), rng.uniform(190, 255, 3))
+    for _, mask in objects:
+        pixels[_grown(mask)] = 20
+        pixels[mask] = rng.uniform(40, 220, 3)
+    return pixels.astype(np.uint8)
+
+
+def sketch(objects, rng: np.random.Generator) -> np.ndarray:
+    """A scene's objects as uneven pencil outlines on paper: uint8 [CANVAS, CANVAS, 3]."""
+    pixels = rng.normal(240, 6, (CANVAS, CANVAS))
+    for _, mask in objects:
+        rim = _grown(mask) & ~mask
+        pixels[rim] = rng.normal(90, 40, rim.sum())
+    return np.repeat(pixels.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """The mask and the pixels next to it."""
+    return np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(3))) > 0
+
+
 def _write_ade20k(root, split, scenes):
     folder = ("training", "validation")[split]
     for i, (pixels, objects) in enumerate(scenes):
         labels = np.ones((CANVAS, CANVAS), np.uint8)  # 1 background, 2 to 11 the digits
         for digit, mask in objects:
-            grown = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(3))) > 0
-            labels[grown & ~mask] = 0  # an object's rim is nobody's
+            labels[_grown(mask) & ~mask] = 0  # an object's rim is nobody's
             labels[mask] = digit + 2
         _save(pixels, root / "images" / folder / f"{i:05d}.jpg", **JPEG)
         _save(labels, root / "annotations" / folder / f"{i:05d}.png")

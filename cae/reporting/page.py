@@ -62,8 +62,8 @@ def read_table(path: Path, table: Table, scale: str) -> dict:
     csv = pd.read_csv(path, dtype=dict.fromkeys(whole, "Int64"))
     body = cells_as_text(csv, table)
     kinds = [{"": "text", "ours": ""}.get(whose, whose) for _, whose in body]
-    cells = pd.read_csv(path.with_name(f"{path.stem}-cells.csv"), dtype=str, keep_default_na=False).to_dict("records")
-    known = {(cell["model"], cell["column"]) for cell in cells}
+    origins = pd.read_csv(path.with_name(f"{path.stem}-cells.csv"), dtype=str, keep_default_na=False)
+    known = set(zip(origins["model"], origins["column"]))
     ours = {(column.heading, "ours"): name for name, column in table.columns.items()}
     names = [ours.get(head) for head in body]  # of the columns whose cells were run
 
@@ -82,10 +82,10 @@ def read_table(path: Path, table: Table, scale: str) -> dict:
         "columns": [(name, [whose for _, whose in pair]) for name, pair in groupby(body, key=lambda head: head[0])][1:],
         "width": len(kinds),
         "groups": [(group, list(lines)) for group, lines in groupby(rows, key=lambda row: row[0])],
-        "notes": notes_of(table, csv, scale),
+        "notes": notes_of(table, csv, origins["note"], scale),
         "cells": run + int(missing),
         "run": run,
-        "provenance": cells,
+        "provenance": origins.drop(columns="note").to_dict("records"),
     }
 
 

@@ -41,8 +41,8 @@ def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: li
     """
     table = read_table(tables, name)
     cells = read_cells(tables, name, table, metrics)
-    csv = join(table, facts, cells)
-    notes = notes_of(table, csv, scale)
+    csv, origins = join(table, facts, cells), provenance(table, cells, scale)
+    notes = notes_of(table, csv, origins["note"], scale)
     title = f"Table {name.removeprefix('table')}"
     files = {
         ".csv": csv.to_csv(index=False, lineterminator="\n"),
@@ -50,7 +50,7 @@ def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: li
         ".tex": latex(csv, table, [f"Scale {scale}.", *notes], f"tab:{name}"),
     }
     paths = {Path(output).with_suffix(suffix): text for suffix, text in files.items()}
-    paths[Path(output).with_name(f"{name}-cells.csv")] = provenance(table, cells, scale).to_csv(index=False)
+    paths[Path(output).with_name(f"{name}-cells.csv")] = origins.to_csv(index=False, lineterminator="\n")
     for path, text in paths.items():
         with atomic(path) as temporary:
             temporary.write_text(text)
@@ -88,11 +88,11 @@ def provenance(table: Table, cells: dict, scale: str) -> pd.DataFrame:
     for row in table.rows:
         for column, protocol in table.cells_of(row).items():
             if cell := cells.get((row.model, protocol)):
-                rows.append([row.model, column, protocol, cell[table.columns[column].metric],
-                             *(cell.get(key) for key in RECORDED),
-                             f"results/{scale}/evaluate/{protocol}/{row.model}.json",
-                             f"work/{scale}/logs/{LOGS.get(protocol, protocol)}/{row.model}.log"])  # fmt: skip
-    return pd.DataFrame(rows, columns=["model", "column", "protocol", "value", *RECORDED, "metrics", "log"])
+                file = f"results/{scale}/evaluate/{protocol}/{row.model}.json"
+                log = f"work/{scale}/logs/{LOGS.get(protocol, protocol)}/{row.model}.log"
+                value, recorded = cell[table.columns[column].metric], (cell.get(key) for key in RECORDED)
+                rows.append([row.model, column, protocol, value, *recorded, file, log, cell.get("note", "")])
+    return pd.DataFrame(rows, columns=["model", "column", "protocol", "value", *RECORDED, "metrics", "log", "note"])
 
 
 def join(table: Table, facts: dict, cells: dict) -> pd.DataFrame:
@@ -111,9 +111,11 @@ def join(table: Table, facts: dict, cells: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object)
 
 
-def notes_of(table: Table, csv: pd.DataFrame, scale: str) -> list[str]:
-    """What stands under a table: the params' note, why cells are empty, what may not be compared."""
+def notes_of(table: Table, csv: pd.DataFrame, said: pd.Series, scale: str) -> list[str]:
+    """What stands under a table: the params' note, what evaluations have `said` of how they were done, why cells are
+    empty, what may not be compared."""
     notes = [table.note.strip()] if table.note else []
+    notes += [note for note in said.unique() if note]
     body = cells_as_text(csv, table)
     marks = [f"{mark}: {why}" for mark, why in WHY.items() if body.eq(mark).any(axis=None)]
     notes += ["; ".join(marks) + "."] if marks else []

@@ -1,4 +1,4 @@
-"""Fine-tuning of one pretrained encoder on ImageNet (Table 1, FT; Appendix A).
+"""Fine-tuning of one pretrained encoder, on ImageNet (Table 1, FT; Appendix A) or another labelled set (Table 6).
 
 The recipe is BEiT's, as the public code has it, layer-wise decay of learning rates included. The warm-up starts from 0,
 where the public code's starts from 1e-6. The classifier stays beside its metrics, in timm's form, to be used or evaluated
@@ -28,8 +28,8 @@ class FineTuneJob(FineTune):
 
 
 def main(
-    data: Path, encoder: Path, params: FineTuneJob, threads: int, gpus: int, work: Path, metrics: Path, output: Path,
-    code: str = "", checkpoint_minutes: float = 10,
+    data: Path, encoder: Path, protocol: str, params: FineTuneJob, threads: int, gpus: int, work: Path, metrics: Path,
+    output: Path, code: str = "", checkpoint_minutes: float = 10,
 ) -> None:  # fmt: skip
     """The classifier to the folder `output`, its accuracy on the validation images to the file `metrics`.
 
@@ -57,7 +57,7 @@ def main(
         lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
         schedule, lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
         clip=None, seed=p.seed, work=work, params_hash=params_hash + code, checkpoint_minutes=checkpoint_minutes,
-        title=f"finetune {encoder.name}",
+        title=f"{protocol} {encoder.name}",
     )  # fmt: skip
     if not fabric.is_global_zero:
         return
@@ -76,7 +76,7 @@ def main(
     rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     seconds = rows[-1]["seconds"] + result.pop("seconds")
     write_json(metrics, {
-        "protocol": "finetune", **about, **result, "train_images": len(images), "epochs": p.epochs,
+        "protocol": protocol, **about, **result, "train_images": len(images), "epochs": p.epochs,
         "seconds": round(seconds, 1), "images_per_second": round((rows[-1]["images"] + len(val)) / seconds, 1),
         "losses": [round(row["loss"], 4) for row in rows],
     })  # fmt: skip

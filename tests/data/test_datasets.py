@@ -169,3 +169,59 @@ def test_coco_image_that_is_missing_is_named(data, tmp_path, run):
     (root / "val2017").mkdir()
     with pytest.raises(UserError, match="val2017: 2 images of the annotations are missing, first 000000000000.jpg"):
         make(root, "coco")
+
+
+# --- Food-101, DomainNet
+
+
+@pytest.fixture
+def food(tmp_path):
+    for split, lines in {"train": ["soup/1", "cake/2", "soup/3"], "test": ["cake/4"]}.items():
+        (tmp_path / "meta").mkdir(exist_ok=True)
+        (tmp_path / f"meta/{split}.txt").write_text("\n".join(lines) + "\n")
+        for line in lines:
+            save(tmp_path / f"images/{line}.jpg")
+    return tmp_path
+
+
+@pytest.fixture
+def clipart(tmp_path):
+    lists = {"train": ["clipart/cat/a.jpg 1", "clipart/axe/b c.jpg 0"], "test": ["clipart/cat/d.jpg 1"]}
+    for split, lines in lists.items():
+        (tmp_path / f"clipart_{split}.txt").write_text("\n".join(lines) + "\n")
+        for line in lines:
+            save(tmp_path / line.rpartition(" ")[0])
+    return tmp_path
+
+
+def test_food101_is_read_by_its_lists(food):
+    index("food101", str(food), food / "m.json")
+    train, test = Images(food / "m.json", 0), Images(food / "m.json", 1)
+    assert train.classes == ["cake", "soup"] and train.labels.tolist() == [1, 0, 1] and test.labels.tolist() == [0]
+    assert train.paths[0] == "images/soup/1.jpg" and test[0].size == (8, 6)
+
+
+def test_domainnet_is_read_by_its_lists(clipart):
+    index("clipart", str(clipart), clipart / "m.json")
+    train, test = Images(clipart / "m.json", 0), Images(clipart / "m.json", 1)
+    assert train.classes == ["axe", "cat"] and train.labels.tolist() == [1, 0] and test.labels.tolist() == [1]
+    assert train.paths == ["clipart/cat/a.jpg", "clipart/axe/b c.jpg"]
+
+
+def test_a_list_that_is_missing_or_wrong_is_named(food, clipart):
+    (food / "images/cake/2.jpg").unlink()
+    with pytest.raises(UserError, match="1 of 4 images cannot be used:\n.*cake/2.jpg: image is missing"):
+        index("food101", str(food), food / "m.json")
+    (food / "meta/test.txt").write_text("pie/4\n")
+    with pytest.raises(UserError, match="meta/test.txt: class 'pie' has no images to train on"):
+        index("food101", str(food), food / "m.json")
+    (food / "meta/train.txt").unlink()
+    with pytest.raises(UserError, match="meta/train.txt: list of images is missing"):
+        index("food101", str(food), food / "m.json")
+    for line in ("clipart/dog/e.jpg 1", "clipart/dog/e.jpg", "e.jpg 2"):  # two names for 1, no number, no class
+        (clipart / "clipart_test.txt").write_text(line + "\n")
+        with pytest.raises(UserError, match="clipart_test.txt: not a line of an image and the number of its class"):
+            index("clipart", str(clipart), clipart / "m.json")
+    (clipart / "clipart_test.txt").write_text("clipart/dog/e.jpg 3\n")
+    with pytest.raises(UserError, match="not numbered from 0 without a gap"):
+        index("clipart", str(clipart), clipart / "m.json")

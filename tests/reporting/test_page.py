@@ -21,8 +21,8 @@ deit-b-300,B,DeiT,,3,300,,
 ,B,Other,,,,,
 """
 CELLS = """\
-model,column,protocol,value,params_hash,seconds,images_per_second,revision,metrics,log
-cae-s-300,linear,linear,26.674,0123456789abcdef,12.3,1000.0,abc+,results/demo/evaluate/linear/cae-s-300.json,work/l.log
+model,column,protocol,value,params_hash,seconds,images_per_second,revision,metrics,log,note
+cae-s-300,linear,linear,26.674,0123456789abcdef,12.3,1000.0,abc+,results/demo/evaluate/linear/cae-s-300.json,work/l.log,Done so.
 """
 MODELS = """\
 model,method,source,epochs,images,seconds,images_per_second,loss_first,loss_last

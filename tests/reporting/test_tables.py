@@ -160,14 +160,8 @@ def test_metrics_of_a_model_that_no_row_names_are_refused(make):
         make({("cae-s", "supervised"): 1.0})
 
 
-AP = {
-    "box_ap": 12.5,
-    "mask_ap50": 30.25,
-    "params_hash": "abc",
-    "seconds": 9.5,
-    "images_per_second": 3.0,
-    "revision": "f00+",
-}
+AP = {"box_ap": 12.5, "mask_ap50": 30.25, "note": "Heads of 4conv1fc.",
+      "params_hash": "abc", "seconds": 9.5, "images_per_second": 3.0, "revision": "f00+"}  # fmt: skip
 
 
 def test_one_evaluation_fills_several_columns(make):
@@ -187,6 +181,11 @@ def test_every_cell_says_where_it_comes_from(make):
         "model": "cae-s", "value": "30.25", "params_hash": "abc", "seconds": "9.5", "revision": "f00+"}  # fmt: skip
     assert cell["metrics"] == "results/demo/evaluate/coco-mask/cae-s.json"
     assert cell["log"] == "work/demo/logs/coco-mask/cae-s.log"
+
+
+def test_what_evaluations_say_of_themselves_stands_below_once(make):
+    cells = {("cae-s", "coco-mask"): AP, ("cae-s", "ade20k"): {"miou": 41.0}}
+    assert (make(cells, "table4") / "table4.md").read_text().count("Heads of 4conv1fc.") == 1
 
 
 def test_probes_share_a_log(make):

@@ -20,6 +20,8 @@ from cae.training.optim import adamw_by_layer
 from tests.conftest import ROOT, text
 from tests.models.test_classifier import BEIT, VIT, encoder
 
+DATA = {"finetune": "imagenet"}
+
 
 def job(tiny, name="cae-b-300", **change) -> str:
     return text(**(tiny.finetuning(name).model_dump() | {"seed": 0} | change))
@@ -27,12 +29,14 @@ def job(tiny, name="cae-b-300", **change) -> str:
 
 @pytest.fixture(scope="module")
 def finetune(run, tiny, data, pretrained):
-    """A function (name of the output, encoder, options, change of the job): folder and metrics' file, fine-tuned once."""
+    """A function (name of the output, encoder, options, protocol, change of the job): folder and metrics' file,
+    fine-tuned once."""
 
-    def finetune(name, model="cae-b-300", options=(), **change):
+    def finetune(name, model="cae-b-300", options=(), protocol="finetune", **change):
         folder, metrics = run.folder / "finetune" / name, run.folder / "finetune" / f"{name}.json"
         if not metrics.exists():
-            common = ["--data", data["imagenet"], "--encoder", pretrained(model), "--params", job(tiny, **change)]
+            common = ["--data", data[DATA.get(protocol, protocol)], "--encoder", pretrained(model)]
+            common += ["--protocol", protocol, "--params", job(tiny, **change)]
             work = run.folder / "work" / f"finetune-{name}"
             run("finetune", *common, "--work", work, "--metrics", metrics, "--output", folder, *options)
         return folder, metrics
@@ -158,6 +162,13 @@ def test_every_kind_of_encoder_is_fine_tuned(finetune, model):
     assert metrics["model"] == model and np.isfinite(metrics["losses"]).all()
 
 
+def test_another_labelled_set_is_fine_tuned_on_alike(finetune):
+    folder, file = finetune("clipart", protocol="clipart")
+    metrics = json.loads(file.read_text())
+    assert (metrics["protocol"], metrics["train_images"], metrics["val_images"]) == ("clipart", 64, 40)
+    assert json.loads((folder / "config.json").read_text())["classes"] == metrics["classes"] == 10
+
+
 def test_interrupted_run_ends_with_the_same_bytes(finetune, monkeypatch):
     expected, metrics = finetune("once")
     forward, calls = Supervised.forward, []
@@ -180,8 +191,9 @@ def test_interrupted_run_ends_with_the_same_bytes(finetune, monkeypatch):
 
 def test_unknown_keys_are_refused(run, tiny, data, pretrained, tmp_path, capsys):
     with pytest.raises(SystemExit, match="--params: unknown key 'layer_dacay'; did you mean 'layer_decay'?"):
-        run("finetune", "--data", data["imagenet"], "--encoder", pretrained("cae-b-300"), "--work", tmp_path, "--metrics",
-            tmp_path / "m.json", "--output", tmp_path / "out", "--params", job(tiny, layer_dacay=0.5))  # fmt: skip
+        run("finetune", "--data", data["imagenet"], "--protocol", "finetune", "--encoder", pretrained("cae-b-300"),
+            "--work", tmp_path, "--metrics", tmp_path / "m.json", "--output", tmp_path / "out", "--params",
+            job(tiny, layer_dacay=0.5))  # fmt: skip
 
 
 # --- params
@@ -214,6 +226,9 @@ def test_appendix_a(tiny):
         ({"finetune": {"warmup_epochs": 50}}, "finetune: warmup_epochs 50 leaves none of the 50 epochs of large"),
         ({"resources": {"finetune": {"gpus": 7}}}, "finetune.batch_size 4096 is not a multiple of micro_batch x 7 GPUs"),
         ({"finetune": {"sizes": {"base": {"layer_decay": 1.5}}}}, "finetune.sizes.base.layer_decay"),
+        ({"transfer": {"erassing": 0.1}}, "transfer.unknown key 'erassing'; did you mean 'erasing'?"),
+        ({"transfer": {"micro_batch": 60}}, "transfer.batch_size 1024 is not a multiple of micro_batch 60"),
+        ({"transfer": {"sizes": {"bass": {"lr": 1.0}}}}, "transfer.sizes.bass.epochs: Field required"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(change, message):

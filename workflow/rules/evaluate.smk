@@ -2,8 +2,9 @@
 
 Needs: a pretrained encoder, ImageNet's manifest.
 Makes: results/<scale>/evaluate/<protocol>/<model>.json. Linear and attentive probing share one pass of the frozen
-encoder. A supervised model's own classifier is evaluated as it is. Fine-tuning leaves its classifier in
-results/<scale>/finetune/<model>/; one that was stopped goes on from work/<scale>/finetune/<model>.
+encoder. A supervised model's own classifier is evaluated as it is. Fine-tuning, on ImageNet (`finetune`) or another set
+(`food101`, `clipart`, `sketch`), leaves its classifier in results/<scale>/<protocol>/<model>/; one that was stopped goes on
+from work/<scale>/<protocol>/<model>.
 Costs: at the paper's scale, about 90 passes of the encoder over ImageNet to probe; to fine-tune, 50 (ViT-L) to 200
 (ViT-S) epochs of training.
 """
@@ -69,26 +70,29 @@ rule classify:
 
 rule finetune:
     input:
-        data="data/{scale}/imagenet.json",
+        data=lambda w: f"data/{w.scale}/{plan.data_of(w.protocol)}.json",
         encoder="results/{scale}/pretrain/{model}/encoder.safetensors",
         config="results/{scale}/pretrain/{model}/config.json",
     output:
-        "results/{scale}/finetune/{model}/encoder.safetensors",
-        "results/{scale}/finetune/{model}/config.json",
-        "results/{scale}/finetune/{model}/metrics.jsonl",
-        metrics="results/{scale}/evaluate/finetune/{model}.json",
+        "results/{scale}/{protocol}/{model}/encoder.safetensors",
+        "results/{scale}/{protocol}/{model}/config.json",
+        "results/{scale}/{protocol}/{model}/metrics.jsonl",
+        metrics="results/{scale}/evaluate/{protocol}/{model}.json",
     log:
-        "work/{scale}/logs/finetune/{model}.log",
+        "work/{scale}/logs/{protocol}/{model}.log",
     benchmark:
-        "work/{scale}/benchmarks/finetune/{model}.tsv"
+        "work/{scale}/benchmarks/{protocol}/{model}.tsv"
+    wildcard_constraints:
+        protocol=one_of(["finetune", *TRANSFERS]),
     threads: P.resources.finetune.threads
     resources:
         **plan.machine("finetune"),
     params:
-        json=lambda w: plan.json("seed", **P.finetuning(w.model).model_dump()),
+        json=lambda w: plan.json("seed", **P.finetuning(w.model, w.protocol).model_dump()),
         code=code_hash("cae.tasks.finetune"),
     shell:
         "python -m cae finetune --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
-        " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
-        " --work work/{wildcards.scale}/finetune/{wildcards.model} --code {params.code} --metrics {output.metrics}"
-        " --output results/{wildcards.scale}/finetune/{wildcards.model} 2>&1 | (trap '' TERM; tee {log})"
+        " --protocol {wildcards.protocol} --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
+        " --work work/{wildcards.scale}/{wildcards.protocol}/{wildcards.model} --code {params.code}"
+        " --metrics {output.metrics} --output results/{wildcards.scale}/{wildcards.protocol}/{wildcards.model}"
+        " 2>&1 | (trap '' TERM; tee {log})"
