@@ -459,6 +459,7 @@ class Params(Strict):
     finetune: FineTunings
     transfer: dict  # what fine-tuning on other data sets than ImageNet has different
     analyses: Analyses
+    panels: Annotated[list[str], Field(min_length=1)]  # models whose predictions the report shows
     resources: AllResources
 
     @model_validator(mode="after")
@@ -512,6 +513,8 @@ class Params(Strict):
         for model in [*self.analyses.figure4.models, *self.analyses.figure5.models]:
             if model not in self.models:
                 raise refusal(f"analyses: {unknown(model, self.models)}")
+        if wrong := set(self.panels) - self.models.keys():
+            raise refusal(f"panels: {unknown(min(wrong), self.models)}")
         for name in self.analyses.figure4.models:
             model = models[name]
             if (model.method, model.source, getattr(model, "target", None)) != ("cae", "built", "pixels"):

@@ -83,7 +83,11 @@ class Plan:
         self.trained = [model for model in self.models if model in self.built_models and self.recipes[model].epochs]
         self.analyses = list(Analyses.model_fields)
         drawn = [f"tokenizer-{name}" for name in self.tokenizers if name in self.built_tokenizers]
-        self.figures = [*self.analyses, *drawn, *(["training"] if self.trained else [])]
+        self.panels = {
+            "segmentation": "ade20k",
+            "detection": "coco-mask",
+        }  # figure: protocol whose predictions it shows
+        self.figures = [*self.panels, *self.analyses, *drawn, *(["training"] if self.trained else [])]
 
     def rows_of(self, table: str) -> list[Row]:
         return [row for row in self.tables[table].rows if row.model in self.recipes]

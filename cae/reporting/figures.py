@@ -104,6 +104,67 @@ def figure5(path: str):
     return figure
 
 
+def segmentation(*paths: str):
+    """Images, their labels, and what each model makes of them; black where nothing is labelled.
+
+    `paths`: <model>/examples.npz of each model.
+    """
+    examples = {Path(path).parent.name: dict(np.load(path)) for path in paths}
+    first = next(iter(examples.values()))
+    images, names = in_order(first, "image"), first["names"]
+    colours = np.vstack([category_colours(len(names)), [0, 0, 0, 1]])
+    maps = [in_order(first, "truth"), *(in_order(data, "prediction") for data in examples.values())]
+    figure, axes = picture_rows(1 + len(maps), len(images), ["image", "ground truth", *examples], images=images)
+    for ax, image in zip(axes[0], images):
+        ax.imshow(image)
+    for row, labels in zip(axes[1:], maps):
+        for ax, label in zip(row, labels, strict=True):
+            ax.imshow(colours[np.minimum(label, len(names))], interpolation="nearest")
+    if len(names) <= 20:
+        shown = [k for k in np.unique(np.concatenate([label.ravel() for label in sum(maps, [])])) if k < len(names)]
+        marks = [plt.Line2D([], [], linestyle="", marker="s", markersize=5, color=colours[k]) for k in shown]
+        figure.legend(marks, names[shown], loc="outside lower center", ncols=6, handletextpad=0.1)
+    return figure
+
+
+def detection(*paths: str):
+    """Images, their objects, and what each model finds: boxes with class (and score), masks.
+
+    `paths`: <model>/examples.npz of each model.
+    """
+    examples = {Path(path).parent.name: dict(np.load(path)) for path in paths}
+    first = next(iter(examples.values()))
+    images, names = in_order(first, "image"), first["names"]
+    rows = [("truth", first), *(("prediction", data) for data in examples.values())]
+    figure, axes = picture_rows(1 + len(rows), len(images), ["image", "ground truth", *examples], images=images)
+    for column, image in enumerate(images):
+        axes[0, column].imshow(image)
+        for ax, (kind, data) in zip(axes[1:, column], rows):
+            ax.imshow(image, alpha=0.6)
+            part = {key: data[f"{kind}_{column}_{key}"] for key in ("boxes", "labels", "masks")}
+            objects(ax, names, data.get(f"{kind}_{column}_scores"), **part)
+    return figure
+
+
+def objects(ax, names, scores, boxes, labels, masks) -> None:
+    """Boxes [n, 4] (left, top, right, bottom) with their class and, where there are any, scores; masks [n, H, W]."""
+    for i, (left, top, right, bottom) in enumerate(boxes):
+        colour = COLOURS[labels[i] % len(COLOURS)]
+        cover = np.zeros((*masks[i].shape, 4))
+        cover[masks[i]] = matplotlib.colors.to_rgba(colour, 0.45)
+        ax.imshow(cover, interpolation="nearest")
+        corner = left - 0.5, top - 0.5
+        ax.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1))
+        said = names[labels[i]] + ("" if scores is None else f" {scores[i]:.2f}".replace("0.", "."))
+        box = dict(facecolor=colour, edgecolor="none", pad=0.5)
+        ax.text(*corner, said, fontsize=4, color="white", va="top", bbox=box, clip_on=True)
+
+
+def in_order(data: dict, key: str) -> list[np.ndarray]:
+    """data[key_0], data[key_1] and so on."""
+    return [data[f"{key}_{i}"] for i in range(sum(name.startswith("image_") for name in data))]
+
+
 def tokenizer(path: str):
     """Top: images above their reconstructions. Bottom: how often each token occurs, the commonest first."""
     data = dict(np.load(path))
@@ -184,9 +245,10 @@ def terms_of(models: dict[str, list]) -> list[str]:
     return [key for key in keys if key not in NOT_A_TERM]
 
 
-def picture_rows(rows: int, columns: int, labels: list[str], figure=None):
-    """A grid of square pictures without ticks, each row named on its left."""
-    figure = figure or plt.figure(figsize=(WIDTH, WIDTH * rows / columns + 0.2))
+def picture_rows(rows: int, columns: int, labels: list[str], figure=None, images=()):
+    """A grid of pictures without ticks, each row named on its left; as high as the highest of `images`, else square."""
+    aspect = max((len(image) / image.shape[1] for image in images), default=1)
+    figure = figure or plt.figure(figsize=(WIDTH, WIDTH * rows / columns * aspect + 0.2))
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
@@ -203,4 +265,4 @@ def category_colours(count: int) -> np.ndarray:
     return plt.get_cmap("tab20")(np.r_[0:20:2, 1:20:2][:count])
 
 
-FIGURES = {f.__name__: f for f in (figure3, figure4, figure5, tokenizer, training)}
+FIGURES = {f.__name__: f for f in (figure3, figure4, figure5, segmentation, detection, tokenizer, training)}

@@ -24,6 +24,10 @@ CAPTIONS = {  # after the paper's
     "figure5": """t-SNE (one color for one category) of representations of patches, from images of the data set
         ade20k. Left: ViT pretrained with CAE; right: ViT with random weights. Purity is the share of a point's ten
         nearest neighbours that have its category.""",
+    "segmentation": """Semantic segmentation with UperNet: validation images of the data set ade20k, their labels, and
+        what the fine-tuned models make of them, each at its best learning rate. Black is not labelled.""",
+    "detection": """Mask R-CNN: validation images of the data set coco, their objects, and what the fine-tuned models
+        find, with scores of 0.3 and more.""",
     "tokenizer": """A d-VAE tokenizer trained here: validation images, their reconstructions from tokens, and how
         often each token of its codebook occurs.""",
     "training": """Pretraining: loss terms against images seen. Accuracy is that of masked tokens (CAE, BEiT), or how

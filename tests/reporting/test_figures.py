@@ -36,6 +36,8 @@ def inputs(tmp_path):
     """Input files of a figure."""
 
     def inputs(name, **changes):
+        if name in ("segmentation", "detection"):
+            return [examples(tmp_path / model, name, 0)[0] for model in ("cae-b", "random-b")]
         if name != "training":
             np.savez(tmp_path / f"{name}.npz", **(arrays(name) | changes))
             return [tmp_path / f"{name}.npz"]
@@ -154,3 +156,55 @@ def test_training_of_nothing_says_so(inputs):
 def test_a_misspelt_figure_is_named_with_the_nearest():
     with pytest.raises(UserError, match=r"unknown key 'figur3'; did you mean 'figure3'\?"):
         figures.main("figur3", "demo", [], "x.png")
+
+
+def examples(folder, kind, seed):
+    """examples.npz of two images, one wide and one high."""
+    rng = np.random.default_rng(seed)
+    data = {"names": np.array(["sky", "tree", "road"])}
+    for i, (height, width) in enumerate([(10, 20), (16, 8)]):
+        data[f"image_{i}"] = np.full((height, width, 3), 40, np.uint8)
+        for part in ("truth", "prediction"):
+            if kind == "segmentation":
+                data[f"{part}_{i}"] = rng.integers(0, 3, (height, width), np.uint8)
+                data[f"{part}_{i}"][0] = 255
+            else:
+                n = i + (part == "prediction")  # the first image has no objects
+                data[f"{part}_{i}_boxes"] = np.tile([1.0, 2.0, 6.0, 9.0], (n, 1))
+                data[f"{part}_{i}_labels"] = np.arange(n)
+                data[f"{part}_{i}_masks"] = np.zeros((n, height, width), bool)
+        if kind == "detection":
+            data[f"prediction_{i}_scores"] = np.full(i + 1, 0.75)
+    folder.mkdir()
+    np.savez(folder / "examples.npz", **data)
+    return folder / "examples.npz", data
+
+
+def test_segmentation_shows_labels_and_every_models_predictions(tmp_path):
+    (ours, cae), (theirs, random) = (
+        examples(tmp_path / name, "segmentation", seed) for seed, name in enumerate(("cae-b", "random-b"))
+    )
+    figure = figures.segmentation(str(ours), str(theirs))
+    axes = np.array(figure.axes).reshape(4, 2)
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["image", "ground truth", "cae-b", "random-b"]
+    colours = figures.category_colours(3)
+    for row, (data, part) in zip(axes[1:], ((cae, "truth"), (cae, "prediction"), (random, "prediction"))):
+        for i, ax in enumerate(row):
+            drawn, labels = ax.images[0].get_array(), data[f"{part}_{i}"]
+            assert np.allclose(drawn[labels < 3], colours[labels[labels < 3]]) and np.allclose(
+                drawn[0], [0.5, 0.5, 0.5, 1]
+            )
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sky", "tree", "road"]
+    plt.close(figure)
+
+
+def test_detection_shows_objects_and_what_every_model_finds(tmp_path):
+    (ours, _), (theirs, _) = (examples(tmp_path / name, "detection", 0) for name in ("cae-b", "random-b"))
+    figure = figures.detection(str(ours), str(theirs))
+    axes = np.array(figure.axes).reshape(4, 2)
+    assert [[len(ax.patches) for ax in row] for row in axes] == [[0, 0], [0, 1], [1, 2], [1, 2]]
+    assert [text.get_text() for text in axes[1, 1].texts] == ["sky"]
+    assert [text.get_text() for text in axes[2, 1].texts] == ["sky .75", "tree .75"]
+    box = axes[2, 1].patches[0]
+    assert (box.get_xy(), box.get_width(), box.get_height()) == ((0.5, 1.5), 5, 7)
+    plt.close(figure)

@@ -88,7 +88,9 @@ rule finetune:
     resources:
         **plan.machine("finetune"),
     params:
-        json=lambda w: plan.json("seed", **P.finetuning(w.model, w.protocol).model_dump()),
+        json=lambda w: plan.json(
+            "seed", **P.finetuning(w.model, w.protocol).model_dump()
+        ),
         code=code_hash("cae.tasks.finetune"),
     shell:
         "python -m cae finetune --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"

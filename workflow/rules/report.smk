@@ -36,7 +36,7 @@ for name in plan.tables:
         localrule: True
 
 
-for name in plan.analyses:
+for name in [*plan.panels, *plan.analyses]:
 
     rule:
         name:
@@ -99,6 +99,39 @@ rule figure:
         code=code_hash("cae.reporting.figures"),
     shell:
         "python -m cae figure --name {wildcards.figure} --scale {wildcards.scale} --output {output.png} {input}"
+        " 2>&1 | tee {log}"
+
+
+rule panel:
+    input:
+        lambda w: expand(
+            "results/{scale}/{protocol}/{model}/examples.npz",
+            scale=w.scale,
+            protocol=plan.panels[w.panel],
+            model=P.panels,
+        ),
+    output:
+        png=report(
+            "reports/{scale}/figures/{panel}.png",
+            caption="../report/panel.rst",
+            category="Figures",
+            labels={"figure": "{panel}", "scale": "{scale}"},
+        ),
+        pdf="reports/{scale}/figures/{panel}.pdf",
+    log:
+        "work/{scale}/logs/panel/{panel}.log",
+    benchmark:
+        "work/{scale}/benchmarks/panel/{panel}.tsv"
+    wildcard_constraints:
+        panel=one_of(plan.panels),
+    localrule: True
+    threads: P.resources.report.threads
+    resources:
+        **plan.machine("report"),
+    params:
+        code=code_hash("cae.reporting.figures"),
+    shell:
+        "python -m cae figure --name {wildcards.panel} --scale {wildcards.scale} --output {output.png} {input}"
         " 2>&1 | tee {log}"
 
 
