@@ -36,7 +36,8 @@ TINY = {
     "probes": {"epochs": 4, "warmup_epochs": 1, "micro_batch": 32, "views": 2,
                "linear": {"batch_size": 64}, "attentive": {"batch_size": 32}},
     "finetune": {"batch_size": 32, "micro_batch": 16, "randaugment": "rand-m9-mstd0.5-inc1", "erasing": 0.25,
-                 "mixup": 0.8, "cutmix": 1.0, "sizes": {"base": {"epochs": 1, "drop_path": 0.1}}},
+                 "mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1, "relative_positions": True,
+                 "sizes": {"base": {"epochs": 1, "drop_path": 0.1}}},
     "analyses": {"figure5": {"images": 20, "patches_per_class": 50}, "figure4": {"images": 4}},
 }  # fmt: skip
 
