@@ -12,7 +12,7 @@ from snakemake.utils import min_version
 
 from cae.errors import UserError
 from workflow.code_hash import code_hash
-from workflow.plan import TRANSFERS, Plan, load_params, one_of, option
+from workflow.plan import DETECTORS, TRANSFERS, Plan, load_params, one_of, option
 
 min_version("9.27")
 
@@ -52,5 +52,6 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/tokens.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/detect.smk"
 include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"

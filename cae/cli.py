@@ -119,6 +119,16 @@ def finetune(a):
     )  # fmt: skip
 
 
+def detect(a):
+    from cae.tasks.detect import DetectJob, main
+
+    params = parse(DetectJob, a)
+    main(
+        a.data, a.encoder, a.protocol, params, a.threads, a.gpus, a.work, a.metrics, a.output, a.code,
+        a.checkpoint_minutes,
+    )  # fmt: skip
+
+
 def masks_and_crops(a):
     from cae.analysis.masks_and_crops import MasksAndCropsJob, main
 
@@ -173,6 +183,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "probe": (probe, "data encoder params threads gpus work code linear attentive"),
     "classify": (classify, "data encoder params threads gpus output"),
     "finetune": (finetune, "data encoder protocol params threads gpus work code metrics output checkpoint-minutes"),
+    "detect": (detect, "data encoder protocol params threads gpus work code metrics output checkpoint-minutes"),
     "masks-and-crops": (masks_and_crops, "data params output"),
     "reconstruct": (reconstruct, "data models params output"),
     "tsne": (tsne, "data models params threads gpus output"),

@@ -404,6 +404,59 @@ class FineTunings(FineTuneShared):
         return self
 
 
+class CropPolicy(Strict):
+    """A crop that half of the images see, before they are resized (DETR's)."""
+
+    short_sides: Annotated[list[Positive], Field(min_length=1)]  # one of them, first
+    range: Annotated[list[Positive], Field(min_length=2, max_length=2)]  # of the crop's sides
+
+
+class DetectionSize(Strict):
+    """What the detectors give each size of encoder by itself."""
+
+    lr: Rate
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    drop_path: Annotated[float, Field(ge=0, lt=1)]
+
+
+class DetectionShared(Strict):
+    epochs: Positive
+    milestones: list[Positive]  # epochs after which the rate is a tenth
+    warmup_steps: NonNegative
+    warmup_ratio: Share  # of the rate, at first
+    batch_size: Positive
+    micro_batch: Positive
+    betas: Pair
+    weight_decay: float
+    heads: Literal["public", "torchvision"]
+    flip: Share
+    crop: CropPolicy | None = None
+    short_sides: Annotated[list[Positive], Field(min_length=1)]  # in training any of them, in tests the last
+    long_side: Positive  # at most
+    channels: Positive  # of the feature pyramid and of the heads' convolutions
+    head_width: Positive
+    proposals: Positive  # of the region proposal network, an image
+    regions: Positive  # sampled of them in training, an image
+
+
+class Detection(DetectionShared, DetectionSize):
+    """A detector over one size of encoder, complete."""
+
+
+class Detections(DetectionShared):
+    sizes: dict[str, DetectionSize]
+
+    @model_validator(mode="after")
+    def trainable(self):
+        if self.batch_size % self.micro_batch:
+            raise refusal(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
+        if late := [epoch for epoch in self.milestones if epoch >= self.epochs]:
+            raise refusal(f"milestones: {late[0]} is not before the last of {self.epochs} epochs")
+        if self.short_sides != sorted(self.short_sides) or self.short_sides[-1] > self.long_side:
+            raise refusal("short_sides: not in increasing order, or above long_side")
+        return self
+
+
 class Figure3(Strict):
     images: Positive
     crops: Positive
@@ -440,6 +493,7 @@ class AllResources(Strict):
     pretrain: Resources
     probe: Resources
     finetune: Resources
+    detect: Resources
     analyze: Resources
     report: Resources
 
@@ -457,6 +511,7 @@ class Params(Strict):
     models: dict[str, dict]
     probes: Probes
     finetune: FineTunings
+    coco: Detections
     transfer: dict  # what fine-tuning on other data sets than ImageNet has different
     analyses: Analyses
     panels: Annotated[list[str], Field(min_length=1)]  # models whose predictions the report shows
@@ -501,13 +556,15 @@ class Params(Strict):
             recipes = {"finetune": self.finetune, "transfer": self.transferring}
         except ValidationError as error:
             raise refusal("; ".join(f"transfer.{describe(e)}" for e in error.errors())) from None
-        devices = max(1, self.resources.finetune.gpus)
+        recipes["coco"] = self.coco
         for name, recipe in recipes.items():
+            step = "detect" if name == "coco" else "finetune"
+            devices = max(1, getattr(self.resources, step).gpus)
             if wrong := recipe.sizes.keys() - self.sizes.keys():
                 raise refusal(f"{name}.sizes: {unknown(min(wrong), self.sizes)}")
             if recipe.batch_size % (recipe.micro_batch * devices):
                 raise refusal(
-                    f"resources.finetune.gpus: {name}.batch_size {recipe.batch_size} is not a multiple of micro_batch x "
+                    f"resources.{step}.gpus: {name}.batch_size {recipe.batch_size} is not a multiple of micro_batch x "
                     f"{devices} GPUs"
                 )
         for model in [*self.analyses.figure4.models, *self.analyses.figure5.models]:
@@ -552,10 +609,17 @@ class Params(Strict):
     def finetuning(self, name: str, protocol: str = "finetune") -> FineTune:
         """How the model `name` is fine-tuned: what all share, and what its size has to itself."""
         shared = self.finetune if protocol == "finetune" else self.transferring
-        size, sizes = self.models[name]["size"], shared.sizes
+        return FineTune(**shared.model_dump(exclude={"sizes"}), **self._of_size(name, shared.sizes, "finetune"))
+
+    def detecting(self, name: str) -> Detection:
+        """How detectors are trained over the model `name`: what all share, and what its size has to itself."""
+        return Detection(**self.coco.model_dump(exclude={"sizes"}), **self._of_size(name, self.coco.sizes, "coco"))
+
+    def _of_size(self, name: str, sizes: dict[str, Strict], section: str) -> dict:
+        size = self.models[name]["size"]
         if size not in sizes:
-            raise UserError(f"finetune.sizes: no recipe for the size {size!r} of {name}; there is: {', '.join(sizes)}")
-        return FineTune(**shared.model_dump(exclude={"sizes"}), **sizes[size].model_dump())
+            raise UserError(f"{section}.sizes: no recipe for the size {size!r} of {name}; there is: {', '.join(sizes)}")
+        return sizes[size].model_dump()
 
     @property
     def transferring(self) -> FineTunings:

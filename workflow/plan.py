@@ -14,6 +14,7 @@ from cae.params import Analyses, Params, Row, layers, load_tables, merged, read,
 
 DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
 TRANSFERS = ("food101", "clipart", "sketch")  # fine-tuning on the data sets of these names
+DETECTORS = ("coco-mask", "coco-cascade")
 SEEN = ("seed", "view", "image")  # what an image's tokens depend on besides their tokenizer
 KINDS = {"dvae": "d-VAE", "dalle": "DALL-E", "vqgan": "VQGAN"}  # of tokenizers
 
@@ -73,6 +74,8 @@ class Plan:
         for protocol, model in self.cells:
             if protocol in ("finetune", *TRANSFERS):
                 params.finetuning(model, protocol)  # a size without a recipe is told before any work is done
+            if protocol in DETECTORS:
+                params.detecting(model)
             if protocol == "supervised" and model not in self.supervised:
                 raise UserError(
                     f"{tables}: {model}: cells: supervised: it has no classifier of its own; deit models have"

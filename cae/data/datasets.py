@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from cae.errors import UserError
-from cae.files import read_json, text_hash, write_json
+from cae.files import file_hash, read_json, text_hash, write_json
 from cae.progress import progress
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -64,10 +64,11 @@ def index(layout: str, root: str, output: Path, threads: int = 1, classes: int |
     folder = expand(root)
     names, splits = LISTINGS[layout](folder, classes)
     jobs = [folder / path for split in splits.values() for path in split["images"]]
-    check = (lambda path: _check_labelled(folder, path, classes)) if layout == "ade20k" else _check_image
+    sizes = [size for split in splits.values() for size in split.pop("sizes", [None] * len(split["images"]))]
+    check = (lambda path, _: _check_labelled(folder, path, classes)) if layout == "ade20k" else _check_image
     faults = []
     with ThreadPoolExecutor(threads) as pool:
-        for fault in progress(f"checking {root}", len(jobs), iterable=pool.map(check, jobs)):
+        for fault in progress(f"checking {root}", len(jobs), iterable=pool.map(check, jobs, sizes)):
             faults += [fault] if fault else []
     if faults:
         more = f"\n… and {len(faults) - 10} more" if len(faults) > 10 else ""
@@ -79,11 +80,14 @@ def index(layout: str, root: str, output: Path, threads: int = 1, classes: int |
     write_json(output, {"root": root, "fingerprint": fingerprint, **content})
 
 
-def _check_image(path: Path) -> str | None:
+def _check_image(path: Path, size: list[int] | None) -> str | None:
+    """What is wrong with an image; `size`: width and height that its annotations give."""
     try:
-        read_rgb(path)
+        image = read_rgb(path)
     except UserError as error:
         return str(error)
+    if size and list(image.size) != size:
+        return f"{path}: {image.width}x{image.height} pixels, its annotations say {size[0]}x{size[1]}"
     return None
 
 
@@ -200,15 +204,41 @@ def _list_ade20k(root: Path, classes: int | None) -> tuple[list[str], dict]:
 
 
 def _list_coco(root: Path, _) -> tuple[list[str], dict]:
-    splits, names = {}, []
+    splits, categories = {}, {}
     for split in SPLITS["coco"]:
-        data = read_json(root / "annotations" / f"instances_{split}.json")
-        names = [category["name"] for category in data["categories"]]
-        missing = [image["file_name"] for image in data["images"] if not (root / split / image["file_name"]).exists()]
+        path = root / "annotations" / f"instances_{split}.json"
+        data = read_json(path)
+        try:
+            images = {image["id"]: (image["file_name"], [image["width"], image["height"]]) for image in data["images"]}
+            here = {category["id"]: category["name"] for category in data["categories"]}
+            for annotation in data["annotations"]:
+                _check_instance(path, annotation, images, here)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path}: not COCO's instances: {error!r} is missing or not as it should be") from None
+        if not data["annotations"]:
+            raise UserError(f"{path}: holds no annotations")
+        if here != (categories := categories or here):
+            raise UserError(f"{path}: its categories are not those of {SPLITS['coco'][0]}")
+        missing = [name for name, _ in images.values() if not (root / split / name).exists()]
         if missing:
             raise UserError(f"{root / split}: {len(missing)} images of the annotations are missing, first {missing[0]}")
-        splits[split] = {"images": [f"{split}/{image['file_name']}" for image in data["images"]]}
-    return names, splits
+        splits[split] = {"images": [f"{split}/{name}" for name, _ in images.values()],
+                         "sizes": [size for _, size in images.values()], "annotations": file_hash(path)}  # fmt: skip
+    return [categories[number] for number in sorted(categories)], splits
+
+
+def _check_instance(path: Path, annotation: dict, images: dict, categories: dict) -> None:
+    """Crowds and degenerate boxes pass: training leaves them out, and the evaluator knows what to do."""
+    which = f"{path}: annotation {annotation['id']}"
+    if annotation["image_id"] not in images:
+        raise UserError(f"{which}: image {annotation['image_id']} is not listed; correct or remove it")
+    if annotation["category_id"] not in categories:
+        raise UserError(f"{which}: category {annotation['category_id']} is not listed; correct or remove it")
+    if len(annotation["bbox"]) != 4 or not annotation["area"] >= 0:
+        raise UserError(f"{which}: bbox or area is not one; correct or remove it")
+    outline = annotation["segmentation"]  # polygons, or runs of a crowd
+    if not (isinstance(outline, dict) or (outline and all(len(polygon) >= 6 for polygon in outline))):
+        raise UserError(f"{which}: segmentation has no polygon of three points; correct or remove it")
 
 
 LISTINGS = {

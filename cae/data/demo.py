@@ -21,11 +21,12 @@ from skimage.measure import find_contours
 
 from cae.errors import UserError
 
-CANVAS = 56  # pixels a side, of every scene
+CANVAS = 56, 56  # height and width of scenes, in pixels
+COCO_SIDES = (44, 72)  # range of COCO's: its images are of any size
 MAIN, OTHER = (30, 42), (14, 20)  # range of the side of the main digit, of the others, in pixels
 BEHIND = (16, 64)  # range of the side of a photograph's crop, in its own pixels: smooth, so that digits stand out
 SIZES = {  # scenes to train on and to validate on
-    "imagenet": (5000, 1500), "ade20k": (200, 200), "coco": (40, 20), "food101": (800, 400), "clipart": (800, 400),
+    "imagenet": (5000, 1500), "ade20k": (200, 200), "coco": (240, 60), "food101": (800, 400), "clipart": (800, 400),
     "sketch": (800, 400),
 }  # fmt: skip
 KEYS = {
@@ -55,8 +56,12 @@ def write_demo(layout: str, root: Path, seed: int) -> None:
              "clipart": _write_clipart, "sketch": _write_sketch}[layout]  # fmt: skip
     for split, count in enumerate(SIZES[layout]):
         source = Source(split)
-        scenes = (make_scene(source, np.random.default_rng([seed, KEYS[layout], split, i])) for i in range(count))
-        write(root, split, scenes)
+        generators = (np.random.default_rng([seed, KEYS[layout], split, i]) for i in range(count))
+        write(root, split, (make_scene(source, rng, canvas_of(layout, rng)) for rng in generators))
+
+
+def canvas_of(layout: str, rng: np.random.Generator) -> tuple[int, int]:
+    return tuple(rng.integers(*COCO_SIDES, 2, endpoint=True).tolist()) if layout == "coco" else CANVAS
 
 
 class Source:
@@ -78,14 +83,16 @@ class Source:
             self.photos.append(photo.crop((cut, 0, w, h) if split else (0, 0, cut, h)))
 
 
-def make_scene(source: Source, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
-    """A scene: pixels uint8 [CANVAS, CANVAS, 3] and its objects (digit, mask bool [CANVAS, CANVAS]), the main first."""
-    pixels = _background(source, rng)
+def make_scene(
+    source: Source, rng: np.random.Generator, canvas: tuple[int, int] = CANVAS
+) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
+    """A scene: pixels uint8 [H, W, 3] and its objects (digit, mask bool [H, W]), the main first; `canvas`: (H, W)."""
+    pixels = _background(source, rng, canvas)
     objects = []
     for i in range(rng.integers(1, 4)):
         pick = rng.integers(len(source.digits))
         side = int(rng.integers(*(OTHER if i else MAIN), endpoint=True))
-        alpha = _place(source.digits[pick], side, [mask for _, mask in objects], rng)
+        alpha = _place(source.digits[pick], side, [mask for _, mask in objects], rng, canvas)
         if alpha is None:
             continue
         mask = alpha > 0.35
@@ -95,23 +102,23 @@ def make_scene(source: Source, rng: np.random.Generator) -> tuple[np.ndarray, li
     return pixels.round().astype(np.uint8), objects
 
 
-def _background(source: Source, rng) -> np.ndarray:
+def _background(source: Source, rng, canvas) -> np.ndarray:
     photo = source.photos[rng.integers(len(source.photos))]
     side = int(rng.integers(*BEHIND, endpoint=True))
     left, top = (int(rng.integers(0, length - side + 1)) for length in photo.size)
-    crop = photo.resize((CANVAS, CANVAS), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    crop = photo.resize(canvas[::-1], Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
     return np.asarray(crop, np.float64)
 
 
-def _place(digit: np.ndarray, side: int, taken: list[np.ndarray], rng) -> np.ndarray | None:
-    """Opacity [CANVAS, CANVAS] of a digit somewhere free, or None where ten tries find no room."""
+def _place(digit: np.ndarray, side: int, taken: list[np.ndarray], rng, canvas) -> np.ndarray | None:
+    """Opacity [H, W] of a digit somewhere free, or None where ten tries find no room."""
     glyph = Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC)
     glyph = glyph.rotate(rng.uniform(-15, 15), Image.Resampling.BICUBIC)
     # A narrow ramp around half intensity turns the blur of enlarging 8 x 8 pixels into a smooth edge.
     glyph = np.clip((np.asarray(glyph) / 255 - 0.3) / 0.25, 0, 1)
     for _ in range(10):
-        top, left = rng.integers(0, CANVAS - side + 1, 2)
-        alpha = np.zeros((CANVAS, CANVAS))
+        top, left = (rng.integers(0, length - side + 1) for length in canvas)
+        alpha = np.zeros(canvas)
         alpha[top : top + side, left : left + side] = glyph
         if not any((mask & (alpha > 0)).any() for mask in taken):
             return alpha
@@ -167,8 +174,8 @@ def _write_list(path: Path, lines: list[str]) -> None:
 
 
 def clipart(objects, rng: np.random.Generator) -> np.ndarray:
-    """A scene's objects in flat colours with a dark outline on a pale ground: uint8 [CANVAS, CANVAS, 3]."""
-    pixels = np.full((CANVAS, CANVAS, 3), rng.uniform(190, 255, 3))
+    """A scene's objects in flat colours with a dark outline on a pale ground: uint8 [H, W, 3]."""
+    pixels = np.full((*CANVAS, 3), rng.uniform(190, 255, 3))
     for _, mask in objects:
         pixels[_grown(mask)] = 20
         pixels[mask] = rng.uniform(40, 220, 3)
@@ -176,8 +183,8 @@ def clipart(objects, rng: np.random.Generator) -> np.ndarray:
 
 
 def sketch(objects, rng: np.random.Generator) -> np.ndarray:
-    """A scene's objects as uneven pencil outlines on paper: uint8 [CANVAS, CANVAS, 3]."""
-    pixels = rng.normal(240, 6, (CANVAS, CANVAS))
+    """A scene's objects as uneven pencil outlines on paper: uint8 [H, W, 3]."""
+    pixels = rng.normal(240, 6, CANVAS)
     for _, mask in objects:
         rim = _grown(mask) & ~mask
         pixels[rim] = rng.normal(90, 40, rim.sum())
@@ -192,7 +199,7 @@ def _grown(mask: np.ndarray) -> np.ndarray:
 def _write_ade20k(root, split, scenes):
     folder = ("training", "validation")[split]
     for i, (pixels, objects) in enumerate(scenes):
-        labels = np.ones((CANVAS, CANVAS), np.uint8)  # 1 background, 2 to 11 the digits
+        labels = np.ones(CANVAS, np.uint8)  # 1 background, 2 to 11 the digits
         for digit, mask in objects:
             labels[_grown(mask) & ~mask] = 0  # an object's rim is nobody's
             labels[mask] = digit + 2
@@ -209,7 +216,7 @@ def _write_coco(root, split, scenes):
     images, annotations = [], []
     for i, (pixels, objects) in enumerate(scenes):
         _save(pixels, root / name / f"{i:012d}.jpg", **JPEG)
-        images.append({"id": i, "file_name": f"{i:012d}.jpg", "width": CANVAS, "height": CANVAS})
+        images.append({"id": i, "file_name": f"{i:012d}.jpg", "width": pixels.shape[1], "height": len(pixels)})
         for digit, mask in objects:
             rows, columns = np.nonzero(mask)
             box = [int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]

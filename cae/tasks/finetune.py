@@ -47,7 +47,7 @@ def main(
     torch.manual_seed(p.seed)
     network, architecture, arguments = classifier(vit, config, classes, p.relative_positions, p.drop_path)
     optimizer = adamw_by_layer(
-        network, None, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay, layer_decay=p.layer_decay
+        network, network, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay, layer_decay=p.layer_decay
     )
     batches = augmented(images, size, p.view, p.randaugment, p.seed)
     processes = workers(threads, gpus, fabric.device.type)

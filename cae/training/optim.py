@@ -18,19 +18,20 @@ def adamw(model: nn.Module, *, lr: float, betas, weight_decay: float) -> torch.o
 
 
 def adamw_by_layer(
-    encoder: nn.Module, others: nn.Module | None, *, lr: float, betas, weight_decay: float, layer_decay: float
+    encoder: nn.Module, model: nn.Module, *, lr: float, betas, weight_decay: float, layer_decay: float
 ) -> torch.optim.AdamW:
     """AdamW with layer-wise decay of a timm `encoder`'s rates; `lr_scale` of a group is its share of the rate.
 
     BEiT's rule: block i (from 0) of d has lr * layer_decay^(d - i); class token, positions and patch embedding have
-    lr * layer_decay^(d + 1); what comes after the blocks, and `others`, have lr. Biases, norms and the class token do not
-    decay.
+    lr * layer_decay^(d + 1); what comes after the blocks, and the rest of `model`, have lr. Biases, norms and the class
+    token do not decay.
     """
     fixed = ("cls_token", "pos_embed")
     groups = param_groups_layer_decay(encoder, weight_decay, fixed, layer_decay=layer_decay)
-    trained = [(name, p) for name, p in others.named_parameters() if p.requires_grad] if others else []
+    inside = {id(p) for p in encoder.parameters()}
+    rest = [(name, p) for name, p in model.named_parameters() if p.requires_grad and id(p) not in inside]
     for decay in (weight_decay, 0.0):
-        here = [p for name, p in trained if matrices_decay(name, p) == (decay > 0)]
+        here = [p for name, p in rest if matrices_decay(name, p) == (decay > 0)]
         groups += [{"params": here, "weight_decay": decay, "lr_scale": 1.0}] if here else []
     return torch.optim.AdamW(groups, lr=lr, betas=tuple(betas), fused=True)
 
@@ -50,3 +51,10 @@ def warmup_cosine(step: int, *, steps: int, warmup: int, lr: float, min_lr: floa
 def cosine(progress: float, first: float, last: float) -> float:
     """From `first` to `last` as a half cosine, as `progress` goes from 0 to 1."""
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def warmup_steps(step: int, *, milestones: list[int], warmup: int, ratio: float, lr: float) -> float:
+    """Learning rate of `step` (from 0): linear from `ratio` of it over `warmup` steps, a tenth from each milestone on."""
+    if step < warmup:
+        return lr * (ratio + (1 - ratio) * step / warmup)
+    return lr * 0.1 ** sum(step >= milestone for milestone in milestones)

@@ -53,7 +53,7 @@ def test_main_object_is_the_largest_and_objects_do_not_overlap():
     counts = []
     for i in range(60):
         pixels, objects = demo.make_scene(source, np.random.default_rng(i))
-        assert pixels.shape == (demo.CANVAS, demo.CANVAS, 3) and pixels.dtype == np.uint8
+        assert pixels.shape == (*demo.CANVAS, 3) and pixels.dtype == np.uint8
         masks = [mask for _, mask in objects]
         heights = [np.ptp(np.nonzero(mask)[0]) for mask in masks]
         assert heights[0] == max(heights)

@@ -191,9 +191,7 @@ def test_segmentation_shows_labels_and_every_models_predictions(tmp_path):
     for row, (data, part) in zip(axes[1:], ((cae, "truth"), (cae, "prediction"), (random, "prediction"))):
         for i, ax in enumerate(row):
             drawn, labels = ax.images[0].get_array(), data[f"{part}_{i}"]
-            assert np.allclose(drawn[labels < 3], colours[labels[labels < 3]]) and np.allclose(
-                drawn[0], [0, 0, 0, 1]
-            )
+            assert np.allclose(drawn[labels < 3], colours[labels[labels < 3]]) and np.allclose(drawn[0], [0, 0, 0, 1])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sky", "tree", "road"]
     plt.close(figure)
 

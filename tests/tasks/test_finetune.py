@@ -62,7 +62,7 @@ def test_rates_fall_layer_by_layer_as_published(relative):
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     seen = {}
     rates = base.model_dump(include={"lr", "betas", "weight_decay", "layer_decay"})
-    for group in adamw_by_layer(model, None, **rates).param_groups:
+    for group in adamw_by_layer(model, model, **rates).param_groups:
         for parameter in group["params"]:
             seen[names[id(parameter)]] = group["lr_scale"], group["weight_decay"], parameter.ndim
     assert seen.keys() == {name for name, parameter in model.named_parameters() if name != "pos_embed"}

@@ -1,0 +1,168 @@
+"""Object detection and instance segmentation on COCO over one pretrained encoder (Tables 2, 4, 5; Appendix A).
+
+A detector is trained, tested at a single scale and scored by COCO's own evaluator. Weights, detections and some pictures stay
+beside the metrics.
+"""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from pycocotools import mask as rle
+from pycocotools.cocoeval import COCOeval
+from safetensors.torch import save_file
+from torch import nn
+
+from cae.data.batches import loader, micro_batches, workers
+from cae.data.detection import Instances, Scenes, quiet
+from cae.files import atomic, revision, text_hash, write_json
+from cae.models.backbone import trainable
+from cae.models.detector import Detector
+from cae.models.encoders import load_encoder
+from cae.params import Detection, Seed
+from cae.progress import progress
+from cae.training.loop import Schedule, start, train
+from cae.training.optim import adamw_by_layer, warmup_steps
+
+EXAMPLES, SHOWN = 6, 0.3  # validation images kept as pictures; the least score of an object on them
+STATS = ("ap", "ap50", "ap75")  # the first of COCOeval's
+HEADS = {
+    "torchvision": "two fully connected layers, smooth L1 (torchvision)",
+    "public": "4conv1fc with BatchNorm, GIoU loss (the public code)",
+}
+
+
+class DetectJob(Detection):
+    seed: Seed
+    cascade: bool
+
+
+def main(
+    data: Path, encoder: Path, protocol: str, params: DetectJob, threads: int, gpus: int, work: Path, metrics: Path,
+    output: Path, code: str = "", checkpoint_minutes: float = 10,
+) -> None:  # fmt: skip
+    """The detector and what it finds on the validation images to the folder `output`, average precision to `metrics`."""
+    p = params
+    fabric = start(threads, gpus)
+    instances, val = Instances(data, 0, labelled=True), Instances(data, 1, labelled=False)
+    schedule = Schedule(len(instances), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
+    vit, config = load_encoder(encoder)
+    params_hash = text_hash(p.model_dump_json() + config["params_hash"] + instances.fingerprint)
+
+    torch.manual_seed(p.seed)
+    any_size = {} if config["architecture"].startswith("beit") else {"dynamic_img_size": True}
+    network, _, _ = trainable(
+        vit, config, relative_positions=False, drop_path=p.drop_path, num_classes=0, **any_size
+    )  # fmt: skip
+    detector = Detector(network, p, len(instances.names), p.cascade)
+    if fabric.world_size > 1:
+        detector = nn.SyncBatchNorm.convert_sync_batchnorm(detector)
+    optimizer = adamw_by_layer(
+        network, detector, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay, layer_decay=p.layer_decay
+    )
+    scenes = Scenes(instances, p.flip, p.crop, p.seed)
+    processes = workers(threads, gpus, fabric.device.type)
+    milestones = [epoch * schedule.steps_per_epoch for epoch in p.milestones]
+    train(
+        fabric, detector, optimizer,
+        lambda step: loader(scenes, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
+        schedule,
+        lr_at=lambda step: warmup_steps(
+            step, milestones=milestones, warmup=p.warmup_steps, ratio=p.warmup_ratio, lr=p.lr
+        ),
+        clip=None, seed=p.seed, work=work, params_hash=params_hash + code, checkpoint_minutes=checkpoint_minutes,
+        title=f"{protocol} {encoder.name}",
+    )  # fmt: skip
+    if not fabric.is_global_zero:
+        return
+    with atomic(output / "model.safetensors") as temporary:
+        save_file({name: value.contiguous() for name, value in detector.model.state_dict().items()}, temporary)
+    with atomic(output / "metrics.jsonl") as temporary:
+        shutil.copy(work / "metrics.jsonl", temporary)
+
+    began = time.monotonic()
+    found, pictures = detect(detector, val, p.micro_batch, fabric.device, processes, f"detect {encoder.name}")
+    write_json(output / "detections.json", found)
+    with atomic(output / "examples.npz") as temporary:
+        np.savez(temporary, names=np.array(val.names), **pictures)
+    detected = time.monotonic()
+    scores = average_precision(val, found)
+    evaluated = time.monotonic()
+    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    seconds = rows[-1]["seconds"] + evaluated - began
+    write_json(metrics, {
+        "model": encoder.name, "protocol": protocol, **scores, "classes": len(val.names),
+        "train_images": len(instances), "val_images": len(val), "epochs": p.epochs, "params_hash": params_hash,
+        "seconds": round(seconds, 1), "evaluation_seconds": round(evaluated - detected, 2),
+        "images_per_second": round((rows[-1]["images"] + len(val)) / seconds, 1), "revision": revision(),
+        "losses": [round(row["loss"], 4) for row in rows],
+        "note": f"Box heads of {protocol}: {HEADS[p.heads]}; images {'cropped' if p.crop else 'not cropped'} in training.",
+    })  # fmt: skip
+    (work / "state.ckpt").unlink()
+
+
+@torch.inference_mode()
+def detect(
+    detector: Detector, instances: Instances, micro_batch: int, device: torch.device, workers: int, title: str
+) -> tuple[list[dict], dict[str, np.ndarray]]:
+    """COCO's results of all images, and some images with their objects and detections (see `picture`)."""
+    detector.eval()
+    order = np.array_split(np.arange(len(instances)), -(-len(instances) // micro_batch))
+    batches = loader(Scenes(instances, 0.0, None, 0), ((0, indices) for indices in order), workers)
+    chosen = np.linspace(0, len(instances) - 1, min(EXAMPLES, len(instances))).astype(int).tolist()
+    results, pictures = [], {}
+    with progress(title, len(instances)) as bar:
+        for indices, batch in zip(order, batches):
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                found = detector({"images": [image.to(device) for image in batch["images"]]})
+            for i, image, target, one in zip(indices.tolist(), batch["images"], batch["targets"], found):
+                one = {name: part.cpu() for name, part in one.items()}
+                one["masks"] = one["masks"][:, 0] > 0.5
+                results += as_results(instances, i, one)
+                if i in chosen:
+                    pictures |= picture(chosen.index(i), image, target, one)
+            bar.update(len(indices))
+    return results, pictures
+
+
+def as_results(instances: Instances, i: int, found: dict) -> list[dict]:
+    """An image's detections in COCO's format of results, boxes and masks."""
+    left_top, right_bottom = found["boxes"].float().split(2, 1)
+    boxes = torch.cat([left_top, right_bottom - left_top], 1).tolist()
+    masks = rle.encode(np.asfortranarray(found["masks"].numpy().astype(np.uint8).transpose(1, 2, 0)))
+    return [
+        {"image_id": instances.ids[i], "category_id": instances.categories[label - 1], "bbox": box, "score": score,
+         "segmentation": {"size": mask["size"], "counts": mask["counts"].decode()}}
+        for label, box, score, mask in zip(found["labels"].tolist(), boxes, found["scores"].tolist(), masks)
+    ]  # fmt: skip
+
+
+def picture(number: int, image: torch.Tensor, target: dict, found: dict) -> dict[str, np.ndarray]:
+    """image_<number> uint8 [H, W, 3]; truth_<number>_… and prediction_<number>_…: boxes [n, 4], labels [n] from 0, masks
+    bool [n, H, W]; scores [n] of predictions."""
+    sure = found["scores"] >= SHOWN
+    parts = {"truth": target, "prediction": {name: part[sure] for name, part in found.items()}}
+    arrays = {f"image_{number}": image.permute(1, 2, 0).numpy()}
+    for kind, part in parts.items():
+        part = part | {"labels": part["labels"] - 1, "masks": part["masks"].bool()}
+        arrays |= {f"{kind}_{number}_{name}": value.numpy() for name, value in part.items()}
+    return arrays
+
+
+def average_precision(instances: Instances, results: list[dict]) -> dict[str, float]:
+    """AP, AP50 and AP75 (%) of boxes and of masks by COCO's evaluator; 0 where nothing was found."""
+    scores = {}
+    for kind, name in ("bbox", "box"), ("segm", "mask"):
+        stats = [0.0] * len(STATS)
+        if results:
+            with quiet():
+                evaluator = COCOeval(instances.coco, instances.coco.loadRes([dict(each) for each in results]), kind)
+                evaluator.evaluate()
+                evaluator.accumulate()
+                evaluator.summarize()
+            stats = evaluator.stats
+        scores |= {f"{name}_{stat}": round(100 * float(value), 3) for stat, value in zip(STATS, stats)}
+    return scores

@@ -1,0 +1,42 @@
+"""Object detection and instance segmentation on COCO: Mask R-CNN (`coco-mask`) and Cascade Mask R-CNN (`coco-cascade`).
+
+Needs: a pretrained encoder, COCO's manifest.
+Makes: results/<scale>/evaluate/<protocol>/<model>.json, and in results/<scale>/<protocol>/<model>/ the detector, what it
+finds and some pictures. A run that was stopped goes on from work/<scale>/<protocol>/<model>.
+Costs: at the paper's scale 12 epochs of COCO, most of a day of 8 GPUs a model.
+"""
+
+
+rule detect:
+    input:
+        data="data/{scale}/coco.json",
+        encoder="results/{scale}/pretrain/{model}/encoder.safetensors",
+        config="results/{scale}/pretrain/{model}/config.json",
+    output:
+        "results/{scale}/{protocol}/{model}/model.safetensors",
+        "results/{scale}/{protocol}/{model}/metrics.jsonl",
+        "results/{scale}/{protocol}/{model}/detections.json",
+        "results/{scale}/{protocol}/{model}/examples.npz",
+        metrics="results/{scale}/evaluate/{protocol}/{model}.json",
+    log:
+        "work/{scale}/logs/{protocol}/{model}.log",
+    benchmark:
+        "work/{scale}/benchmarks/{protocol}/{model}.tsv"
+    wildcard_constraints:
+        protocol=one_of(DETECTORS),
+    threads: P.resources.detect.threads
+    resources:
+        **plan.machine("detect"),
+    params:
+        json=lambda w: plan.json(
+            "seed",
+            cascade=w.protocol == "coco-cascade",
+            **P.detecting(w.model).model_dump(),
+        ),
+        code=code_hash("cae.tasks.detect"),
+    shell:
+        "python -m cae detect --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
+        " --protocol {wildcards.protocol} --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
+        " --work work/{wildcards.scale}/{wildcards.protocol}/{wildcards.model} --code {params.code}"
+        " --metrics {output.metrics} --output results/{wildcards.scale}/{wildcards.protocol}/{wildcards.model}"
+        " 2>&1 | (trap '' TERM; tee {log})"
