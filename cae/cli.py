@@ -119,6 +119,19 @@ def finetune(a):
     )  # fmt: skip
 
 
+def segment(a):
+    from cae.tasks.segment import SegmentJob, main
+
+    params = parse(SegmentJob, a)
+    main(a.data, a.encoder, params, a.threads, a.gpus, a.work, a.output, a.code, a.checkpoint_minutes)
+
+
+def best(a):
+    from cae.tasks.segment import best
+
+    best([path.parent for path in a.inputs], a.metrics, a.output)
+
+
 def detect(a):
     from cae.tasks.detect import DetectJob, main
 
@@ -183,6 +196,8 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "probe": (probe, "data encoder params threads gpus work code linear attentive"),
     "classify": (classify, "data encoder params threads gpus output"),
     "finetune": (finetune, "data encoder protocol params threads gpus work code metrics output checkpoint-minutes"),
+    "segment": (segment, "data encoder params threads gpus work code output checkpoint-minutes"),
+    "best": (best, "metrics output inputs"),
     "detect": (detect, "data encoder protocol params threads gpus work code metrics output checkpoint-minutes"),
     "masks-and-crops": (masks_and_crops, "data params output"),
     "reconstruct": (reconstruct, "data models params output"),

@@ -404,6 +404,57 @@ class FineTunings(FineTuneShared):
         return self
 
 
+class SegmentationOfSize(Strict):
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    drop_path: Annotated[float, Field(ge=0, lt=1)]
+    channels: Positive  # of UperNet
+
+
+class SegmentationSize(SegmentationOfSize):
+    """What segmentation gives each size of encoder by itself."""
+
+    lrs: Annotated[list[Rate], Field(min_length=1)]  # the best of them counts
+
+
+class SegmentationShared(Strict):
+    steps: Positive
+    warmup_steps: NonNegative
+    batch_size: Positive
+    micro_batch: Positive
+    betas: Pair
+    weight_decay: float
+    relative_positions: bool  # as in fine-tuning
+    scale: Annotated[
+        list[Positive], Field(min_length=2, max_length=2)
+    ]  # long and short side that an image is to fit in
+    ratio: Pair  # in training, from and to, of that scale
+    crop: Positive
+    max_share: Share  # of one class in a crop
+    flip: Share
+    distort: bool  # colours
+    stride: Positive  # of windows, in tests
+
+
+class Segmentation(SegmentationShared, SegmentationOfSize):
+    """Segmentation over one size of encoder at one learning rate, complete."""
+
+    lr: Rate
+
+
+class Segmentations(SegmentationShared):
+    sizes: dict[str, SegmentationSize]
+
+    @model_validator(mode="after")
+    def trainable(self):
+        if self.batch_size % self.micro_batch:
+            raise refusal(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
+        if self.warmup_steps >= self.steps:
+            raise refusal(f"warmup_steps {self.warmup_steps} leaves none of the {self.steps} steps")
+        if self.stride > self.crop:
+            raise refusal(f"stride {self.stride} is above crop {self.crop}: windows would leave gaps")
+        return self
+
+
 class CropPolicy(Strict):
     """A crop that half of the images see, before they are resized (DETR's)."""
 
@@ -493,6 +544,7 @@ class AllResources(Strict):
     pretrain: Resources
     probe: Resources
     finetune: Resources
+    segment: Resources
     detect: Resources
     analyze: Resources
     report: Resources
@@ -511,6 +563,7 @@ class Params(Strict):
     models: dict[str, dict]
     probes: Probes
     finetune: FineTunings
+    ade20k: Segmentations
     coco: Detections
     transfer: dict  # what fine-tuning on other data sets than ImageNet has different
     analyses: Analyses
@@ -556,9 +609,13 @@ class Params(Strict):
             recipes = {"finetune": self.finetune, "transfer": self.transferring}
         except ValidationError as error:
             raise refusal("; ".join(f"transfer.{describe(e)}" for e in error.errors())) from None
-        recipes["coco"] = self.coco
-        for name, recipe in recipes.items():
-            step = "detect" if name == "coco" else "finetune"
+        if self.ade20k.crop % (2 * self.image.patch):
+            raise refusal(
+                f"ade20k: crop {self.ade20k.crop} is not a multiple of two patches of {self.image.patch} pixels"
+            )
+        steps = dict.fromkeys(recipes, "finetune") | {"ade20k": "segment", "coco": "detect"}
+        for name, recipe in (recipes | {"ade20k": self.ade20k, "coco": self.coco}).items():
+            step = steps[name]
             devices = max(1, getattr(self.resources, step).gpus)
             if wrong := recipe.sizes.keys() - self.sizes.keys():
                 raise refusal(f"{name}.sizes: {unknown(min(wrong), self.sizes)}")
@@ -614,6 +671,12 @@ class Params(Strict):
     def detecting(self, name: str) -> Detection:
         """How detectors are trained over the model `name`: what all share, and what its size has to itself."""
         return Detection(**self.coco.model_dump(exclude={"sizes"}), **self._of_size(name, self.coco.sizes, "coco"))
+
+    def segmenting(self, name: str) -> dict[float, Segmentation]:
+        """How segmentation is trained over the model `name`, by learning rate: what all share, and what its size has to
+        itself."""
+        one = self.ade20k.model_dump(exclude={"sizes"}) | self._of_size(name, self.ade20k.sizes, "ade20k")
+        return {lr: Segmentation(**one, lr=lr) for lr in one.pop("lrs")}
 
     def _of_size(self, name: str, sizes: dict[str, Strict], section: str) -> dict:
         size = self.models[name]["size"]

@@ -74,6 +74,8 @@ class Plan:
         for protocol, model in self.cells:
             if protocol in ("finetune", *TRANSFERS):
                 params.finetuning(model, protocol)  # a size without a recipe is told before any work is done
+            if protocol == "ade20k":
+                params.segmenting(model)
             if protocol in DETECTORS:
                 params.detecting(model)
             if protocol == "supervised" and model not in self.supervised:
@@ -106,6 +108,11 @@ class Plan:
 
     def metrics_of(self, table: str, scale: str) -> list[str]:
         return [f"results/{scale}/evaluate/{protocol}/{model}.json" for protocol, model in self.cells_of(table)]
+
+    def searched(self, model: str, scale: str) -> list[str]:
+        """Metrics of a model's segmentation at each learning rate that is searched."""
+        folder = f"results/{scale}/ade20k/{model}"
+        return [f"{folder}/{lr:g}/metrics.json" for lr in self.params.segmenting(model).lrs]
 
     def facts_of(self, table: str) -> dict[str, dict]:
         """Of each model, what a table's columns about the model itself say; None where nothing applies."""

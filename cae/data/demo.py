@@ -26,7 +26,7 @@ COCO_SIDES = (44, 72)  # range of COCO's: its images are of any size
 MAIN, OTHER = (30, 42), (14, 20)  # range of the side of the main digit, of the others, in pixels
 BEHIND = (16, 64)  # range of the side of a photograph's crop, in its own pixels: smooth, so that digits stand out
 SIZES = {  # scenes to train on and to validate on
-    "imagenet": (5000, 1500), "ade20k": (200, 200), "coco": (240, 60), "food101": (800, 400), "clipart": (800, 400),
+    "imagenet": (5000, 1500), "ade20k": (200, 200), "coco": (200, 50), "food101": (800, 400), "clipart": (800, 400),
     "sketch": (800, 400),
 }  # fmt: skip
 KEYS = {

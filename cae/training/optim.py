@@ -58,3 +58,8 @@ def warmup_steps(step: int, *, milestones: list[int], warmup: int, ratio: float,
     if step < warmup:
         return lr * (ratio + (1 - ratio) * step / warmup)
     return lr * 0.1 ** sum(step >= milestone for milestone in milestones)
+
+
+def warmup_poly(step: int, *, steps: int, warmup: int, lr: float) -> float:
+    """Learning rate of `step` (from 0): falls linearly to 0 over `steps`; in the first `warmup` of them it grows from 0."""
+    return lr * (1 - step / steps) * min(1.0, step / max(1, warmup))

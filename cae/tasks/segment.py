@@ -1,0 +1,152 @@
+"""Semantic segmentation on ADE20K over one pretrained encoder, at one learning rate (Tables 2, 3, 5; Appendix A); and the
+best of several.
+
+Tested in windows at a single scale. Weights and some pictures stay beside the metrics.
+"""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cae.data.batches import loader, micro_batches, workers
+from cae.data.segmentation import Crops, Labelled, Scenes, padded
+from cae.files import atomic, read_json, revision, text_hash, write_json
+from cae.models.backbone import trainable
+from cae.models.encoders import load_encoder
+from cae.models.segmenter import Segmenter, enlarged
+from cae.params import Seed, Segmentation
+from cae.progress import progress
+from cae.tasks.confusion import confusion, summary
+from cae.training.loop import Schedule, start, train
+from cae.training.optim import adamw_by_layer, warmup_poly
+
+EXAMPLES = 6  # validation images kept as pictures
+
+
+class SegmentJob(Segmentation):
+    seed: Seed
+
+
+def main(
+    data: Path, encoder: Path, params: SegmentJob, threads: int, gpus: int, work: Path, output: Path, code: str = "",
+    checkpoint_minutes: float = 10,
+) -> None:  # fmt: skip
+    """The segmenter, its metrics on the validation images and some pictures to the folder `output`."""
+    p = params
+    fabric = start(threads, gpus)
+    images, val = Labelled(data, 0), Labelled(data, 1)
+    names = images.images.classes
+    schedule = Schedule(len(images), p.batch_size, p.micro_batch, 0, fabric.world_size, limit=p.steps)
+    vit, config = load_encoder(encoder)
+    params_hash = text_hash(p.model_dump_json() + config["params_hash"] + images.images.fingerprint)
+
+    torch.manual_seed(p.seed)
+    network, _, _ = trainable(
+        vit, config, relative_positions=p.relative_positions, drop_path=p.drop_path, num_classes=0
+    )  # fmt: skip
+    network.set_input_size((p.crop, p.crop))
+    segmenter = Segmenter(network, p.channels, len(names))
+    if fabric.world_size > 1:
+        segmenter = nn.SyncBatchNorm.convert_sync_batchnorm(segmenter)
+    optimizer = adamw_by_layer(
+        network, segmenter, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay, layer_decay=p.layer_decay
+    )
+    crops = Crops(images, p, p.seed)
+    processes = workers(threads, gpus, fabric.device.type)
+    train(
+        fabric, segmenter, optimizer,
+        lambda step: loader(crops, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
+        schedule, lr_at=lambda step: warmup_poly(step, steps=p.steps, warmup=p.warmup_steps, lr=p.lr),
+        clip=None, seed=p.seed, work=work, params_hash=params_hash + code, checkpoint_minutes=checkpoint_minutes,
+        title=f"ade20k {encoder.name} {p.lr:g}",
+    )  # fmt: skip
+    if not fabric.is_global_zero:
+        return
+    with atomic(output / "model.safetensors") as temporary:
+        save_file({name: value.contiguous() for name, value in segmenter.state_dict().items()}, temporary)
+    with atomic(output / "metrics.jsonl") as temporary:
+        shutil.copy(work / "metrics.jsonl", temporary)
+
+    began = time.monotonic()
+    matrix, pictures = evaluate(segmenter, val, p, len(names), fabric.device, processes, f"segment {encoder.name}")
+    with atomic(output / "examples.npz") as temporary:
+        np.savez(temporary, names=np.array(names), **pictures)
+    evaluated = time.monotonic() - began
+    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    seconds = rows[-1]["seconds"] + evaluated
+    write_json(output / "metrics.json", {
+        "model": encoder.name, "protocol": "ade20k", "lr": p.lr, **summary(matrix, names), "classes": len(names),
+        "train_images": len(images), "val_images": len(val), "steps": p.steps, "params_hash": params_hash,
+        "seconds": round(seconds, 1), "evaluation_seconds": round(evaluated, 1),
+        "images_per_second": round((rows[-1]["images"] + len(val)) / seconds, 1), "revision": revision(),
+        "losses": [round(row["loss"], 4) for row in rows],
+    })  # fmt: skip
+    (work / "state.ckpt").unlink()
+
+
+@torch.inference_mode()
+def evaluate(
+    segmenter: Segmenter, images: Labelled, params: Segmentation, classes: int, device: torch.device, workers: int,
+    title: str,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:  # fmt: skip
+    """The confusion matrix over all images; and of some images image_<i> uint8 [H, W, 3], truth_<i> and prediction_<i> uint8
+    [H, W]."""
+    segmenter.eval()
+    chosen = np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).astype(int).tolist()
+    matrix, pictures = np.zeros((classes, classes), np.int64), {}
+    scenes = loader(Scenes(images, params.scale), range(len(images)), workers)
+    for i, scene in enumerate(progress(title, len(images), iterable=scenes)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits = slide(segmenter.logits, scene["pixels"].to(device), params.crop, params.stride)
+        truth = scene["labels"].numpy()
+        prediction = enlarged(logits[None], truth.shape)[0].argmax(0).cpu().numpy().astype(np.uint8)
+        matrix += confusion(truth, prediction, classes)
+        if i in chosen:
+            number = chosen.index(i)
+            pixels = images[i][0].permute(1, 2, 0).numpy()
+            pictures |= {f"image_{number}": pixels, f"truth_{number}": truth, f"prediction_{number}": prediction}
+    return matrix, pictures
+
+
+def slide(logits_of, pixels: Tensor, crop: int, stride: int) -> Tensor:
+    """Logits [classes, h, w] of pixels uint8 [3, h, w], seen in windows of `crop` pixels a side, each `stride` from the last, the
+    last at the edge; means where they overlap. `logits_of`: [B, crop, crop, 3] to [B, classes, crop, crop]."""
+    height, width = pixels.shape[1:]
+    pixels, _ = padded(pixels, pixels[0], crop)
+    places = [
+        (top, left) for top in starts(pixels.shape[1], crop, stride) for left in starts(pixels.shape[2], crop, stride)
+    ]
+    windows = torch.stack([pixels[:, top : top + crop, left : left + crop] for top, left in places])
+    found = logits_of(windows.permute(0, 2, 3, 1)).float()
+    total = found.new_zeros(found.shape[1], *pixels.shape[1:])
+    times = found.new_zeros(pixels.shape[1:])
+    for (top, left), window in zip(places, found):
+        total[:, top : top + crop, left : left + crop] += window
+        times[top : top + crop, left : left + crop] += 1
+    return (total / times)[:, :height, :width]
+
+
+def starts(length: int, crop: int, stride: int) -> list[int]:
+    last = length - crop
+    return [*range(0, last, stride), last]
+
+
+def best(runs: list[Path], metrics: Path, examples: Path) -> None:
+    """Of runs at several learning rates (their folders) the best by mIoU, as the paper reports it: its metrics to the file
+    `metrics`, with the mIoU of all and the seconds of the whole search, its pictures to `examples`."""
+    tried = [read_json(run / "metrics.json") for run in runs]
+    winner = max(tried, key=lambda run: run["miou"])
+    search = {f"{run['lr']:g}": run["miou"] for run in tried}
+    write_json(metrics, winner | {
+        "search": search, "seconds": round(sum(run["seconds"] for run in tried), 1),
+        "note": f"Learning rates searched: {', '.join(search)}.",
+    })  # fmt: skip
+    with atomic(examples) as temporary:
+        shutil.copy(runs[tried.index(winner)] / "examples.npz", temporary)
+    print(f"best of {search}: {winner['lr']:g}; its run is {runs[tried.index(winner)]}")

@@ -1,0 +1,58 @@
+"""Semantic segmentation on ADE20K with UperNet, and the search of its learning rate.
+
+Needs: a pretrained encoder, ADE20K's manifest.
+Makes: results/<scale>/ade20k/<model>/<learning rate>/ of each run, with the segmenter, its metrics and some pictures; of the
+best, results/<scale>/evaluate/ade20k/<model>.json. A run that was stopped goes on from work/<scale>/ade20k/.
+Costs: at the paper's scale four runs (ViT-L: three) of 160,000 steps, each most of a day of 8 GPUs.
+"""
+
+
+rule segment:
+    input:
+        data="data/{scale}/ade20k.json",
+        encoder="results/{scale}/pretrain/{model}/encoder.safetensors",
+        config="results/{scale}/pretrain/{model}/config.json",
+    output:
+        "results/{scale}/ade20k/{model}/{lr}/model.safetensors",
+        "results/{scale}/ade20k/{model}/{lr}/metrics.jsonl",
+        "results/{scale}/ade20k/{model}/{lr}/metrics.json",
+        "results/{scale}/ade20k/{model}/{lr}/examples.npz",
+    log:
+        "work/{scale}/logs/segment/{model}-{lr}.log",
+    benchmark:
+        "work/{scale}/benchmarks/segment/{model}-{lr}.tsv"
+    wildcard_constraints:
+        lr=r"[\d.e-]+",
+    threads: P.resources.segment.threads
+    resources:
+        **plan.machine("segment"),
+    params:
+        json=lambda w: plan.json(
+            "seed", **P.segmenting(w.model)[float(w.lr)].model_dump()
+        ),
+        code=code_hash("cae.tasks.segment"),
+    shell:
+        "python -m cae segment --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
+        " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
+        " --work work/{wildcards.scale}/ade20k/{wildcards.model}/{wildcards.lr} --code {params.code}"
+        " --output results/{wildcards.scale}/ade20k/{wildcards.model}/{wildcards.lr} 2>&1 | (trap '' TERM; tee {log})"
+
+
+rule best_learning_rate:
+    input:
+        lambda w: plan.searched(w.model, w.scale),
+    output:
+        examples="results/{scale}/ade20k/{model}/examples.npz",
+        metrics="results/{scale}/evaluate/ade20k/{model}.json",
+    log:
+        "work/{scale}/logs/ade20k/{model}.log",
+    benchmark:
+        "work/{scale}/benchmarks/ade20k/{model}.tsv"
+    localrule: True
+    threads: P.resources.report.threads
+    resources:
+        **plan.machine("report"),
+    params:
+        code=code_hash("cae.tasks.segment"),
+    shell:
+        "python -m cae best --metrics {output.metrics} --output {output.examples} {input} 2>&1 | tee {log}"
