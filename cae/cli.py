@@ -126,10 +126,10 @@ def segment(a):
     main(a.data, a.encoder, params, a.threads, a.gpus, a.work, a.output, a.code, a.checkpoint_minutes)
 
 
-def best(a):
-    from cae.tasks.segment import best
+def choose(a):
+    from cae.tasks.choose import main
 
-    best([path.parent for path in a.inputs], a.metrics, a.output)
+    main(a.inputs, a.metrics, a.output)
 
 
 def detect(a):
@@ -197,7 +197,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "classify": (classify, "data encoder params threads gpus output"),
     "finetune": (finetune, "data encoder protocol params threads gpus work code metrics output checkpoint-minutes"),
     "segment": (segment, "data encoder params threads gpus work code output checkpoint-minutes"),
-    "best": (best, "metrics output inputs"),
+    "choose": (choose, "metrics output inputs"),
     "detect": (detect, "data encoder protocol params threads gpus work code metrics output checkpoint-minutes"),
     "masks-and-crops": (masks_and_crops, "data params output"),
     "reconstruct": (reconstruct, "data models params output"),

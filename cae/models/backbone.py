@@ -23,7 +23,7 @@ def trainable(
     `arguments` are laid over the encoder's own. With relative positions it is timm's `Beit`, which has them; the one bias
     that BEiT's blocks share becomes one for each. Without them a BEiT stays as it is. A head is left as timm makes it.
     """
-    name, arguments = config["architecture"], config["arguments"] | arguments
+    name, arguments = config["architecture"], {"global_pool": "token", **config["arguments"], **arguments}
     state, shared = encoder.state_dict(), isinstance(encoder, Beit)
     if relative_positions:
         state = as_beit(state)

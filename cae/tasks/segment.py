@@ -1,5 +1,4 @@
-"""Semantic segmentation on ADE20K over one pretrained encoder, at one learning rate (Tables 2, 3, 5; Appendix A); and the
-best of several.
+"""Semantic segmentation on ADE20K over one pretrained encoder, at one learning rate (Tables 2, 3, 5; Appendix A).
 
 Tested in windows at a single scale. Weights and some pictures stay beside the metrics.
 """
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.segmentation import Crops, Labelled, Scenes, padded
-from cae.files import atomic, read_json, revision, text_hash, write_json
+from cae.files import atomic, revision, text_hash, write_json
 from cae.models.backbone import trainable
 from cae.models.encoders import load_encoder
 from cae.models.segmenter import Segmenter, enlarged
@@ -135,18 +134,3 @@ def slide(logits_of, pixels: Tensor, crop: int, stride: int) -> Tensor:
 def starts(length: int, crop: int, stride: int) -> list[int]:
     last = length - crop
     return [*range(0, last, stride), last]
-
-
-def best(runs: list[Path], metrics: Path, examples: Path) -> None:
-    """Of runs at several learning rates (their folders) the best by mIoU, as the paper reports it: its metrics to the file
-    `metrics`, with the mIoU of all and the seconds of the whole search, its pictures to `examples`."""
-    tried = [read_json(run / "metrics.json") for run in runs]
-    winner = max(tried, key=lambda run: run["miou"])
-    search = {f"{run['lr']:g}": run["miou"] for run in tried}
-    write_json(metrics, winner | {
-        "search": search, "seconds": round(sum(run["seconds"] for run in tried), 1),
-        "note": f"Learning rates searched: {', '.join(search)}.",
-    })  # fmt: skip
-    with atomic(examples) as temporary:
-        shutil.copy(runs[tried.index(winner)] / "examples.npz", temporary)
-    print(f"best of {search}: {winner['lr']:g}; its run is {runs[tried.index(winner)]}")

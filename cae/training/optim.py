@@ -1,9 +1,9 @@
 """AdamW and the cosine schedules that every recipe here uses."""
 
 import math
+import re
 
 import torch
-from timm.optim import param_groups_layer_decay
 from torch import nn
 
 
@@ -20,20 +20,30 @@ def adamw(model: nn.Module, *, lr: float, betas, weight_decay: float) -> torch.o
 def adamw_by_layer(
     encoder: nn.Module, model: nn.Module, *, lr: float, betas, weight_decay: float, layer_decay: float
 ) -> torch.optim.AdamW:
-    """AdamW with layer-wise decay of a timm `encoder`'s rates; `lr_scale` of a group is its share of the rate.
+    """AdamW with rates of a timm `encoder`, a part of `model`, that fall from layer to layer, from the last to the first.
 
-    BEiT's rule: block i (from 0) of d has lr * layer_decay^(d - i); class token, positions and patch embedding have
-    lr * layer_decay^(d + 1); what comes after the blocks, and the rest of `model`, have lr. Biases, norms and the class
-    token do not decay.
+    `lr_scale` of a group is its share of the rate: layer_decay for each layer above (see `layer_of`), 1 outside the encoder.
     """
-    fixed = ("cls_token", "pos_embed")
-    groups = param_groups_layer_decay(encoder, weight_decay, fixed, layer_decay=layer_decay)
-    inside = {id(p) for p in encoder.parameters()}
-    rest = [(name, p) for name, p in model.named_parameters() if p.requires_grad and id(p) not in inside]
-    for decay in (weight_decay, 0.0):
-        here = [p for name, p in rest if matrices_decay(name, p) == (decay > 0)]
-        groups += [{"params": here, "weight_decay": decay, "lr_scale": 1.0}] if here else []
-    return torch.optim.AdamW(groups, lr=lr, betas=tuple(betas), fused=True)
+    top = len(encoder.blocks) + 1
+    layers = {id(p): layer_of(name, top) for name, p in encoder.named_parameters()}
+    groups: dict[tuple, list] = {}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            decays = matrices_decay(name, p) and not name.endswith(("cls_token", "pos_embed"))
+            groups.setdefault((layers.get(id(p), top), decays), []).append(p)
+    options = [
+        {"params": params, "lr_scale": layer_decay ** (top - layer), "weight_decay": weight_decay if decays else 0.0}
+        for (layer, decays), params in groups.items()
+    ]
+    return torch.optim.AdamW(options, lr=lr, betas=tuple(betas), fused=True)
+
+
+def layer_of(name: str, top: int) -> int:
+    """BEiT's numbers: 0 for class token, positions and patch embedding, i + 1 for block i (from 0), `top` for all else."""
+    if name.startswith(("cls_token", "pos_embed", "patch_embed")):
+        return 0
+    block = re.match(r"blocks\.(\d+)\.", name)
+    return int(block[1]) + 1 if block else top
 
 
 def matrices_decay(name: str, parameter: nn.Parameter) -> bool:

@@ -38,7 +38,7 @@ rule segment:
         " --output results/{wildcards.scale}/ade20k/{wildcards.model}/{wildcards.lr} 2>&1 | (trap '' TERM; tee {log})"
 
 
-rule best_learning_rate:
+rule choose_learning_rate:
     input:
         lambda w: plan.searched(w.model, w.scale),
     output:
@@ -53,6 +53,6 @@ rule best_learning_rate:
     resources:
         **plan.machine("report"),
     params:
-        code=code_hash("cae.tasks.segment"),
+        code=code_hash("cae.tasks.choose"),
     shell:
-        "python -m cae best --metrics {output.metrics} --output {output.examples} {input} 2>&1 | tee {log}"
+        "python -m cae choose --metrics {output.metrics} --output {output.examples} {input} 2>&1 | tee {log}"
