@@ -38,6 +38,10 @@ TINY = {
     "finetune": {"batch_size": 32, "micro_batch": 16, "randaugment": "rand-m9-mstd0.5-inc1", "erasing": 0.25,
                  "mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1, "relative_positions": True,
                  "sizes": {"base": {"epochs": 1, "drop_path": 0.1}}},
+    "coco": {"epochs": 2, "milestones": [1], "batch_size": 4, "micro_batch": 2, "channels": 8, "head_width": 16,
+             "proposals": 20, "regions": 16},
+    "ade20k": {"steps": 4, "warmup_steps": 1, "batch_size": 4, "micro_batch": 2, "relative_positions": True,
+               "sizes": {"base": {"channels": 8, "lrs": [1.0e-3]}}},
     "analyses": {"figure5": {"images": 20, "patches_per_class": 50}, "figure4": {"images": 4}},
 }  # fmt: skip
 
@@ -72,7 +76,7 @@ def run(tiny, tmp_path_factory):
 @pytest.fixture(scope="session")
 def data(run) -> dict[str, Path]:
     """Manifests of tiny demo sets, by layout."""
-    sizes, demo.SIZES = demo.SIZES, {"imagenet": (128, 100), "ade20k": (8, 20), "coco": (4, 2), "clipart": (64, 40)}
+    sizes, demo.SIZES = demo.SIZES, {"imagenet": (128, 100), "ade20k": (8, 20), "coco": (8, 6), "clipart": (64, 40)}
     manifests = {}
     for layout in demo.SIZES:
         manifests[layout] = run.folder / f"{layout}.json"

@@ -167,7 +167,7 @@ def test_coco_image_that_is_missing_is_named(data, tmp_path, run):
     for name in ("annotations", "train2017"):
         os.symlink(run.folder / "coco" / name, root / name)
     (root / "val2017").mkdir()
-    with pytest.raises(UserError, match="val2017: 2 images of the annotations are missing, first 000000000000.jpg"):
+    with pytest.raises(UserError, match="val2017: 6 images of the annotations are missing, first 000000000000.jpg"):
         make(root, "coco")
 
 
