@@ -62,7 +62,8 @@ class Crops(Dataset):
             scene = fit(*self.images[i], [ratio * side for side in p.scale])
             scene = varied_crop(*scene, p.crop, p.max_share)
             scene = v2.RandomHorizontalFlip(p.flip)(*scene)
-            return padded(*(DISTORTION(*scene) if p.distort else scene), p.crop)
+            pixels, labels = DISTORTION(*scene) if p.distort else scene
+            return padded(pixels, p.crop, GREY), padded(labels, p.crop, IGNORED)
 
 
 def fit(pixels, labels, scale: list[float]) -> tuple:
@@ -70,7 +71,7 @@ def fit(pixels, labels, scale: list[float]) -> tuple:
     long, short = max(pixels.shape[-2:]), min(pixels.shape[-2:])
     factor = min(scale[0] / long, scale[1] / short)
     size = [max(1, int(side * factor + 0.5)) for side in pixels.shape[-2:]]
-    return F.resize(pixels, size), F.resize(labels[None], size, v2.InterpolationMode.NEAREST)[0]
+    return F.resize(pixels, size), F.resize(labels, size)
 
 
 def varied_crop(pixels, labels, crop: int, max_share: float) -> tuple:
@@ -84,13 +85,13 @@ def varied_crop(pixels, labels, crop: int, max_share: float) -> tuple:
         counts = torch.bincount(part.flatten().long(), minlength=IGNORED + 1)[:IGNORED]
         if counts.max() < max_share * counts.sum():
             break
-    return F.crop(pixels, top, left, height, width), F.crop(labels[None], top, left, height, width)[0]
+    return F.crop(pixels, top, left, height, width), F.crop(labels, top, left, height, width)
 
 
-def padded(pixels, labels, crop: int) -> tuple:
-    """At least `crop` pixels a side; what is added, on the right and below, is zero once normalised, and not labelled."""
-    right, below = (max(0, crop - side) for side in (pixels.shape[-1], pixels.shape[-2]))
-    return F.pad(pixels, [0, 0, right, below], GREY), F.pad(labels[None], [0, 0, right, below], IGNORED)[0]
+def padded(part, crop: int, fill):
+    """At least `crop` pixels a side: with `fill` on the right and below."""
+    right, below = (max(0, crop - side) for side in (part.shape[-1], part.shape[-2]))
+    return F.pad(part, [0, 0, right, below], fill)
 
 
 class Scenes(Dataset):

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cae.data.batches import loader, micro_batches, workers
-from cae.data.segmentation import Crops, Labelled, Scenes, padded
+from cae.data.segmentation import GREY, Crops, Labelled, Scenes, padded
 from cae.files import atomic, revision, text_hash, write_json
 from cae.models.backbone import trainable
 from cae.models.encoders import load_encoder
@@ -117,7 +117,7 @@ def slide(logits_of, pixels: Tensor, crop: int, stride: int) -> Tensor:
     """Logits [classes, h, w] of pixels uint8 [3, h, w], seen in windows of `crop` pixels a side, each `stride` from the last, the
     last at the edge; means where they overlap. `logits_of`: [B, crop, crop, 3] to [B, classes, crop, crop]."""
     height, width = pixels.shape[1:]
-    pixels, _ = padded(pixels, pixels[0], crop)
+    pixels = padded(pixels, crop, GREY)
     places = [
         (top, left) for top in starts(pixels.shape[1], crop, stride) for left in starts(pixels.shape[2], crop, stride)
     ]
