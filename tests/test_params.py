@@ -308,3 +308,50 @@ def test_what_a_method_does_not_see_is_none_of_its_params():
 def test_a_released_model_is_not_held_to_how_it_would_be_trained():
     change = {"mae-b-1600": {"batch_size": 10, "warmup_epochs": 2000, "mask": {"count": 196}}}
     assert load(PARAMS / "paper.yaml", {"models": change}).pretraining("mae-b-1600").source == "released"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ade20k": {"lrs": [0.1]}}, "ade20k: unknown key 'lrs'"),
+        ({"ade20k": {"sizes": {"base": {"lrs": []}}}}, "ade20k.sizes.base.lrs: List should have at least 1 item"),
+        ({"ade20k": {"micro_batch": 3}}, "ade20k: batch_size 16 is not a multiple of micro_batch 3"),
+        ({"ade20k": {"warmup_steps": 160000}}, "ade20k: warmup_steps 160000 leaves none of the 160000 steps"),
+        ({"ade20k": {"stride": 513}}, "ade20k: stride 513 is above crop 512: windows would leave gaps"),
+        ({"ade20k": {"crop": 520}}, "ade20k: crop 520 is not a multiple of two patches of 16 pixels"),
+        ({"ade20k": {"sizes": {"bass": {"lrs": [0.1], "layer_decay": 0.5, "drop_path": 0.0, "channels": 8}}}},
+         "ade20k.sizes: unknown key 'bass'; did you mean 'base'?"),
+        ({"resources": {"segment": {"gpus": 3}}}, "ade20k.batch_size 16 is not a multiple of micro_batch x 3 GPUs"),
+        ({"coco": {"heads": "publik"}}, "coco.heads"),
+        ({"coco": {"milestones": [9, 12]}}, "coco: milestones: 12 is not before the last of 12 epochs"),
+        ({"coco": {"short_sides": [800, 480]}}, "coco: short_sides: not in increasing order"),
+        ({"coco": {"crop": {"sides": [1]}}}, "coco.crop: unknown key 'sides'"),
+        ({"resources": {"detect": {"gpus": 3}}}, "coco.batch_size 32 is not a multiple of micro_batch x 3 GPUs"),
+        ({"panels": ["cae-b-16000"]}, "panels: unknown key 'cae-b-16000'; did you mean 'cae-b-1600'?"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_dense_prediction_are_named(change, message):
+    with pytest.raises(UserError) as error:
+        load(PARAMS / "paper.yaml", change)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("protocol", ["segmenting", "detecting"])
+def test_a_size_without_a_recipe_of_dense_prediction_is_named(protocol):
+    own = {"sizes": {"tiny": {"width": 192, "depth": 12, "heads": 12, "layer_scale": 0.1}},
+           "models": {"cae-t": {"method": "cae", "size": "tiny", "epochs": 1}}}  # fmt: skip
+    with pytest.raises(UserError, match="sizes: no recipe for the size 'tiny' of cae-t; there is: small, base, large"):
+        getattr(load(PARAMS / "paper.yaml", own), protocol)("cae-t")
+
+
+def test_columns_name_a_protocol_and_one_of_its_metrics(paper):
+    tables = load_tables(PARAMS / "tables.yaml", paper.models)
+    columns = {
+        name: {key: (c.protocol, c.metric) for key, c in table.columns.items()} for name, table in tables.items()
+    }
+    assert columns["table1"]["finetune"] == ("finetune", "top1")
+    assert columns["table2"] == {"attentive": ("attentive", "top1"), "ade20k": ("ade20k", "miou"),
+                                 "coco-mask": ("coco-mask", "box_ap")}  # fmt: skip
+    assert columns["table4"]["mask_ap75"] == ("coco-mask", "mask_ap75") and len(columns["table4"]) == 6
+    assert columns["table5"]["box_ap"] == ("coco-cascade", "box_ap")
+    assert list(columns) == [f"table{i}" for i in range(1, 8)]

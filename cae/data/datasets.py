@@ -75,6 +75,8 @@ def index(layout: str, root: str, output: Path, threads: int = 1, classes: int |
         raise UserError(f"{len(faults)} of {len(jobs)} images cannot be used:\n" + "\n".join(faults[:10]) + more)
     for split in splits.values():
         split["bytes"] = [(folder / path).stat().st_size for path in split["images"]]
+        if layout == "ade20k":
+            split["label_bytes"] = [annotation_of(folder / path).stat().st_size for path in split["images"]]
     content = {"layout": layout, "classes": names, "splits": splits}
     fingerprint = text_hash(json.dumps(content, sort_keys=True))
     write_json(output, {"root": root, "fingerprint": fingerprint, **content})

@@ -171,6 +171,19 @@ def test_coco_image_that_is_missing_is_named(data, tmp_path, run):
         make(root, "coco")
 
 
+def test_changed_label_maps_are_another_data_set(tmp_path):
+    for split in ("training", "validation"):
+        save(tmp_path / f"images/{split}/a.jpg")
+        save(tmp_path / f"annotations/{split}/a.png", "L", colour=1)
+    prints = []
+    for _ in range(2):
+        index("ade20k", str(tmp_path), tmp_path / "m.json", classes=3)
+        prints.append(json.loads((tmp_path / "m.json").read_text())["fingerprint"])
+        labels = np.random.default_rng(0).integers(0, 4, (6, 8), np.uint8)
+        Image.fromarray(labels).save(tmp_path / "annotations/training/a.png")
+    assert prints[0] != prints[1]
+
+
 # --- Food-101, DomainNet
 
 

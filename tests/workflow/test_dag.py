@@ -71,15 +71,51 @@ def test_tables_train_what_their_rows_name_and_nothing_twice(tree):
 
 def test_each_model_is_fine_tuned_once_by_its_sizes_recipe(tree):
     jobs = tree.dry_run("table1", "--configfile", "params/paper.yaml")
-    assert of("finetune", jobs) == of("probe", jobs) and len(of("finetune", jobs)) == 16
-    epochs = {model: jobs[f"finetune {model}"] for model in ("cae-s-300", "mae-b-1600", "mae-l-1600")}
+    assert of("finetune", jobs) == {f"finetune {model}" for model in of("probe", jobs)} and len(of("probe", jobs)) == 16
+    epochs = {model: jobs[f"finetune finetune {model}"] for model in ("cae-s-300", "mae-b-1600", "mae-l-1600")}
     for (model, job), expected in zip(epochs.items(), (200, 100, 50)):
         assert f'"epochs": {expected}, ' in job
         assert (
             f"--encoder results/paper/pretrain/{model} " in job and f"--output results/paper/finetune/{model} " in job
         )
     assert not of("finetune", tree.dry_run("table2", "table7"))  # they have no such column
-    assert of("finetune", tree.dry_run("results/demo/evaluate/finetune/deit-b-300.json")) == {"deit-b-300"}
+    assert of("finetune", tree.dry_run("results/demo/evaluate/finetune/deit-b-300.json")) == {"finetune deit-b-300"}
+
+
+def test_segmentation_searches_every_learning_rate_of_the_size(tree):
+    jobs = tree.dry_run("table3", "--configfile", "params/paper.yaml")
+    runs = [job.split()[1:] for job in jobs if job.startswith("segment ")]
+    assert sorted(lr for model, lr in runs if model == "cae-b-1600") == ["0.0001", "0.0002", "0.0003", "0.0004"]
+    assert sorted(lr for model, lr in runs if model == "cae-l-1600") == ["3e-05", "4e-05", "5e-05"]
+    assert '"lr": 3e-05' in jobs["segment cae-l-1600 3e-05"]
+    chosen = jobs["choose_learning_rate cae-l-1600"]
+    assert all(f"results/paper/ade20k/cae-l-1600/{lr}/metrics.json" in chosen for lr in ("3e-05", "4e-05", "5e-05"))
+    assert len(runs) == 4 * 11 + 3 * 2
+
+
+def test_detectors_and_tables_share_encoders_and_evaluations(tree):
+    jobs = tree.dry_run("table2", "table4", "table5")
+    detected = [job.split()[1:] for job in jobs if job.startswith("detect ")]
+    cascades = {model for protocol, model in detected if protocol == "coco-cascade"}
+    assert cascades == {"mae-b-1600", "cae-b-300", "cae-b-800", "cae-b-1600"}
+    assert len(detected) == len({tuple(each) for each in detected}) == 4 + 17 + 2  # of table 2 two are in no other
+    assert '"cascade": true' in jobs["detect coco-cascade cae-b-300"]
+    assert '"cascade": false' in jobs["detect coco-mask cae-b-300"]
+
+
+def test_table6_fine_tunes_on_its_own_data(tree):
+    jobs = tree.dry_run("table6")
+    tuned = {tuple(job.split()[1:]) for job in jobs if job.startswith("finetune ")}
+    models = {"random-b", "deit-b-300", "dino-b-400", "mae-b-1600", "cae-b-1600"}
+    assert tuned == {(data, model) for data in ("food101", "clipart", "sketch") for model in models}
+    assert "--data data/demo/sketch.json" in jobs["finetune sketch cae-b-1600"]
+
+
+def test_panels_show_the_models_that_params_name(tree):
+    jobs = tree.dry_run("segmentation", "detection")
+    for figure, protocol in {"segmentation": "ade20k", "detection": "coco-mask"}.items():
+        for model in ("cae-b-1600", "random-b"):
+            assert f"results/demo/{protocol}/{model}/examples.npz" in jobs[f"panel {figure}"]
 
 
 def test_a_supervised_model_is_probed_only_if_asked(tree):
@@ -123,7 +159,8 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
     done = []
     for name in ("data.demo:write_demo", "data.datasets:index", "tasks.train_tokenizer:main", "tasks.tokenize:main",
                  "tasks.tokenize:merge", "tasks.import_tokenizer:main", "tasks.pretrain:main", "tasks.import_model:main",
-                 "tasks.probe:main", "tasks.finetune:main", "tasks.classify:main", "reporting.models:main",
+                 "tasks.probe:main", "tasks.finetune:main", "tasks.segment:main", "tasks.choose:main",
+                 "tasks.detect:main", "tasks.classify:main", "reporting.models:main",
                  "analysis.masks_and_crops:main", "analysis.reconstruction:main", "analysis.tsne:main",
                  "reporting.tables:main", "reporting.figures:main", "reporting.page:main"):  # fmt: skip
         module, function = name.split(":")
@@ -139,6 +176,9 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
         "tasks.import_model" if scale == "paper" else "tasks.train_tokenizer",
         "tasks.probe",
         "tasks.finetune",
+        "tasks.segment",
+        "tasks.choose",
+        "tasks.detect",
         "tasks.classify",
         "tasks.tokenize",
         "reporting.page",

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cae.params import load
-from workflow.plan import Plan
+from workflow.plan import TRANSFERS, Plan
 
 pytestmark = pytest.mark.xdist_group("finished tree")
 
@@ -28,6 +28,10 @@ def finished(tree):
 def undo(finished):
     yield
     finished.run("git", "checkout", "--quiet", ".")
+
+
+def search_of(model):
+    return f"segment {model} 0.001", f"segment {model} 0.003", f"choose_learning_rate {model}"
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +64,9 @@ def test_dates_comments_and_docstrings_rerun_nothing(finished, undo):
 def test_a_models_params_rerun_it_and_what_hangs_on_it(finished, undo):
     finished.edit("params/demo.yaml", "cae-b-800: {", "cae-b-800: {lr: 5.0e-4, ")
     assert finished.dry_run().keys() == {
-        "pretrain_model cae-b-800", "probe cae-b-800", "finetune cae-b-800", "table table1", "table table7",
-        "training_figure", "models_table", "page", "all",
+        "pretrain_model cae-b-800", "probe cae-b-800", "finetune finetune cae-b-800", "detect coco-mask cae-b-800",
+        "detect coco-cascade cae-b-800", *search_of("cae-b-800"), "table table1", "table table3", "table table4",
+        "table table5", "table table7", "training_figure", "models_table", "page", "all",
     }  # fmt: skip
 
 
@@ -86,8 +91,9 @@ def test_code_reruns_what_runs_it(finished, undo, plan):
     with open(finished.path / "cae/models/dino.py", "a") as file:
         file.write("\nCHANGED = True\n")
     assert finished.dry_run().keys() == {
-        "pretrain_model dino-b-400", "probe dino-b-400", "finetune dino-b-400", "table table1", "training_figure",
-        "models_table", "page", "all",
+        "pretrain_model dino-b-400", "probe dino-b-400", *(f"finetune {d} dino-b-400" for d in ("finetune", *TRANSFERS)),
+        "detect coco-mask dino-b-400", *search_of("dino-b-400"), "table table1", "table table3", "table table4",
+        "table table6", "training_figure", "models_table", "page", "all",
     }  # fmt: skip
 
     finished.run("git", "checkout", "--quiet", ".")
@@ -102,7 +108,8 @@ def test_a_recipe_of_other_views_makes_a_cache_and_leaves_the_shared_one(finishe
     jobs = {job for job in finished.dry_run("pretrain") if job != "pretrain"}
     cache = next(job.split()[1] for job in jobs if job.startswith("merge_tokens"))
     assert cache.startswith("dvae-") and jobs == {
-        f"tokenize {cache} 1 1", f"merge_tokens {cache}", "pretrain_model beit-s-300", "pretrain_model beit-b-300"
+        f"tokenize {cache} 1 1", f"merge_tokens {cache}",
+        *(f"pretrain_model beit-{model}" for model in ("s-300", "b-300", "b-800")),
     }  # fmt: skip
 
 

@@ -33,7 +33,9 @@ def submitted(tree):
     [
         ("pretrain_model cae-b-1600", 8, 64, 400000, 2880),
         ("probe cae-b-1600", 1, 64, 400000, 1440),
-        ("finetune cae-l-1600", 8, 64, 400000, 2880),
+        ("finetune finetune cae-l-1600", 8, 64, 400000, 2880),
+        ("segment cae-b-1600 0.0003", 8, 64, 400000, 2880),
+        ("detect coco-mask cae-l-1600", 8, 64, 400000, 2880),
         ("tokenize dalle 7 64", 1, 16, 32000, 1440),
         ("index_data imagenet", 0, 16, 8000, 240),
         ("merge_tokens dalle", 0, 1, 32000, 1440),
