@@ -15,6 +15,7 @@ from cae.params import Analyses, Params, Row, layers, load_tables, merged, read,
 DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
 TRANSFERS = ("food101", "clipart", "sketch")  # fine-tuning on the data sets of these names
 DETECTORS = ("coco-mask", "coco-cascade")
+DATA = {"ade20k": "ade20k", **dict.fromkeys(DETECTORS, "coco"), **{name: name for name in TRANSFERS}}  # else ImageNet
 SEEN = ("seed", "view", "image")  # what an image's tokens depend on besides their tokenizer
 KINDS = {"dvae": "d-VAE", "dalle": "DALL-E", "vqgan": "VQGAN"}  # of tokenizers
 
@@ -98,13 +99,18 @@ class Plan:
         return [row for row in self.tables[table].rows if row.model in self.recipes]
 
     def cells_of(self, table: str) -> list[tuple[str, str]]:
-        """(protocol, model) of a table's cells; one evaluation may fill several columns."""
-        cells = self.tables[table].cells_of
-        return unique((protocol, row.model) for row in self.rows_of(table) for protocol in cells(row).values())
+        """(protocol, model) of a table's cells, those on data sets that this scale leaves out aside; one evaluation may fill
+        several columns."""
+        cells = (
+            (protocol, row) for row in self.rows_of(table) for protocol in self.tables[table].cells_of(row).values()
+        )
+        return unique(
+            (protocol, row.model) for protocol, row in cells if self.data_of(protocol) in self.params.datasets
+        )
 
     def data_of(self, protocol: str) -> str:
-        """The data set of a fine-tuning."""
-        return protocol if protocol in TRANSFERS else "imagenet"
+        """The data set that a protocol evaluates on."""
+        return DATA.get(protocol, "imagenet")
 
     def metrics_of(self, table: str, scale: str) -> list[str]:
         return [f"results/{scale}/evaluate/{protocol}/{model}.json" for protocol, model in self.cells_of(table)]

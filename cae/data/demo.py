@@ -26,8 +26,8 @@ COCO_SIDES = (44, 72)  # range of COCO's: its images are of any size
 MAIN, OTHER = (30, 42), (14, 20)  # range of the side of the main digit, of the others, in pixels
 BEHIND = (16, 64)  # range of the side of a photograph's crop, in its own pixels: smooth, so that digits stand out
 SIZES = {  # scenes to train on and to validate on
-    "imagenet": (5000, 1500), "ade20k": (200, 200), "coco": (200, 50), "food101": (800, 400), "clipart": (800, 400),
-    "sketch": (800, 400),
+    "imagenet": (4000, 1200), "ade20k": (200, 200), "coco": (160, 40), "food101": (800, 300), "clipart": (800, 300),
+    "sketch": (800, 300),
 }  # fmt: skip
 KEYS = {
     "coco": 4,

@@ -84,7 +84,7 @@ def main(
         shutil.copy(work / "metrics.jsonl", temporary)
 
     began = time.monotonic()
-    found, pictures = detect(detector, val, p.micro_batch, fabric.device, processes, f"detect {encoder.name}")
+    found, pictures = detect(detector, val, fabric.device, processes, f"detect {encoder.name}")
     write_json(output / "detections.json", found)
     with atomic(output / "examples.npz") as temporary:
         np.savez(temporary, names=np.array(val.names), **pictures)
@@ -106,25 +106,25 @@ def main(
 
 @torch.inference_mode()
 def detect(
-    detector: Detector, instances: Instances, micro_batch: int, device: torch.device, workers: int, title: str
+    detector: Detector, instances: Instances, device: torch.device, workers: int, title: str
 ) -> tuple[list[dict], dict[str, np.ndarray]]:
-    """COCO's results of all images, and some images with their objects and detections (see `picture`)."""
+    """COCO's results of all images, and some images with their objects and detections (see `picture`).
+
+    One image at a time: it would be padded to the size of others beside it, and a ViT attends to all that it is given.
+    """
     detector.eval()
-    order = np.array_split(np.arange(len(instances)), -(-len(instances) // micro_batch))
-    batches = loader(Scenes(instances, 0.0, None, 0), ((0, indices) for indices in order), workers)
     chosen = np.linspace(0, len(instances) - 1, min(EXAMPLES, len(instances))).astype(int).tolist()
+    batches = loader(Scenes(instances, 0.0, None, 0), ((0, np.array([i])) for i in range(len(instances))), workers)
     results, pictures = [], {}
-    with progress(title, len(instances)) as bar:
-        for indices, batch in zip(order, batches):
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                found = detector({"images": [image.to(device) for image in batch["images"]]})
-            for i, image, target, one in zip(indices.tolist(), batch["images"], batch["targets"], found):
-                one = {name: part.cpu() for name, part in one.items()}
-                one["masks"] = one["masks"][:, 0] > 0.5
-                results += as_results(instances, i, one)
-                if i in chosen:
-                    pictures |= picture(chosen.index(i), image, target, one)
-            bar.update(len(indices))
+    for i, batch in enumerate(progress(title, len(instances), iterable=batches)):
+        (image,), (target,) = batch["images"], batch["targets"]
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            (found,) = detector({"images": [image.to(device)]})
+        found["masks"] = found["masks"][:, 0] > 0.5
+        found = {name: part.cpu() for name, part in found.items()}
+        results += as_results(instances, i, found)
+        if i in chosen:
+            pictures |= picture(chosen.index(i), image, target, found)
     return results, pictures
 
 

@@ -95,3 +95,11 @@ def test_only_a_supervised_model_classifies(tmp_path):
     (tmp_path / "tables.yaml").write_text(yaml.safe_dump({"table1": table}))
     with pytest.raises(UserError, match="tables.yaml: cae-b-300: cells: supervised: it has no classifier"):
         Plan(load(ROOT / "params/demo.yaml"), str(tmp_path / "tables.yaml"))
+
+
+def test_a_data_set_that_a_scale_leaves_out_asks_for_nothing():
+    plan = demo(datasets={"coco": None, "food101": None})
+    protocols = {protocol for protocol, _ in plan.cells}
+    assert {"ade20k", "clipart", "finetune"} <= protocols and not protocols & {"coco-mask", "coco-cascade", "food101"}
+    assert list(plan.panels) == ["segmentation"] and "detection" not in plan.figures
+    assert plan.metrics_of("table4", "demo") == [] and plan.facts_of("table4")  # its rows stay, their cells not run

@@ -31,7 +31,7 @@ def undo(finished):
 
 
 def search_of(model):
-    return f"segment {model} 0.001", f"segment {model} 0.003", f"choose_learning_rate {model}"
+    return f"segment {model} 0.0005", f"segment {model} 0.001", f"choose_learning_rate {model}"
 
 
 @pytest.fixture(scope="module")
