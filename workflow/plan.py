@@ -89,10 +89,8 @@ class Plan:
         self.trained = [model for model in self.models if model in self.built_models and self.recipes[model].epochs]
         self.analyses = list(Analyses.model_fields)
         drawn = [f"tokenizer-{name}" for name in self.tokenizers if name in self.built_tokenizers]
-        self.panels = {
-            "segmentation": "ade20k",
-            "detection": "coco-mask",
-        }  # figure: protocol whose predictions it shows
+        panels = {"segmentation": "ade20k", "detection": "coco-mask"}  # figure: protocol whose predictions it shows
+        self.panels = {name: protocol for name, protocol in panels.items() if self.data_of(protocol) in params.datasets}
         self.figures = [*self.panels, *self.analyses, *drawn, *(["training"] if self.trained else [])]
 
     def rows_of(self, table: str) -> list[Row]:

@@ -81,7 +81,7 @@ def test_label_maps_hold_background_digits_and_unlabelled_rims(data):
 def test_coco_instances_are_consistent(run, data):
     annotations = json.loads((run.folder / "coco" / "annotations" / "instances_train2017.json").read_text())
     sizes = {image["id"]: (image["width"], image["height"]) for image in annotations["images"]}
-    assert len(sizes) == 4 and annotations["annotations"]
+    assert len(sizes) == 8 and annotations["annotations"]
     for item in annotations["annotations"]:
         x, y, w, h = item["bbox"]
         width, height = sizes[item["image_id"]]
