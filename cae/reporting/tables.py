@@ -139,7 +139,8 @@ def cells_as_text(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
     body = {("Method", ""): csv["method"]}
     for column in (*table.facts, *table.columns):
         nothing = here if column in FACTS else [(model, column) in left_out for model in csv["model"]]
-        marks = [NOTHING if none else MISSING for none in nothing]
+        quoted = csv["model"].isna()
+        marks = ["" if q else NOTHING if none else MISSING for q, none in zip(quoted, nothing)]
         pair = column not in OURS_ALONE
         body[headings[column], "ours" if pair else ""] = [text(v, column, mark) for v, mark in zip(csv[column], marks)]
         if pair:

@@ -18,6 +18,7 @@ from torch import nn
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.detection import Instances, Scenes, quiet
+from cae.errors import UserError
 from cae.files import atomic, revision, text_hash, write_json
 from cae.models.backbone import trainable
 from cae.models.detector import Detector
@@ -49,6 +50,8 @@ def main(
     fabric = start(threads, gpus)
     instances, val = Instances(data, 0, labelled=True), Instances(data, 1, labelled=False)
     schedule = Schedule(len(instances), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
+    if p.warmup_steps >= schedule.steps:
+        raise UserError(f"coco.warmup_steps {p.warmup_steps} leaves none of the run's {schedule.steps} steps; lower it")
     vit, config = load_encoder(encoder)
     params_hash = text_hash(p.model_dump_json() + config["params_hash"] + instances.fingerprint)
 

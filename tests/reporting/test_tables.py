@@ -169,6 +169,7 @@ def test_one_evaluation_fills_several_columns(make):
     ours, quoted = csv.DictReader((out / "table4.csv").open())
     assert [ours[k] for k in ("ade20k", "box_ap", "box_ap_paper", "mask_ap50")] == ["41.0", "12.5", "44.1", "30.25"]
     assert quoted["ade20k"] == "" and quoted["ade20k_paper"] == "45.7"
+    assert rows_of((out / "table4.md").read_text())[-1] == ["Quoted†", "", "45.7", "", "", "", ""]
     assert "AP$^b$" in (out / "table4.tex").read_text()
 
 

@@ -141,6 +141,11 @@ def test_interrupted_run_ends_with_the_same_bytes(detected, monkeypatch):
     assert again["box_ap"] == metrics["box_ap"] and again["losses"] == metrics["losses"]
 
 
+def test_a_warm_up_longer_than_the_run_is_refused(detected):
+    with pytest.raises(SystemExit, match="coco.warmup_steps 4 leaves none of the run's 4 steps"):
+        detected("long", warmup_steps=4)
+
+
 def test_eight_images_are_learned_by_heart(data):
     """Box AP of a Mask R-CNN on the images that it was trained on."""
     torch.manual_seed(0)
