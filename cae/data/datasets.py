@@ -215,6 +215,9 @@ def _list_coco(root: Path, _) -> tuple[list[str], dict]:
             here = {category["id"]: category["name"] for category in data["categories"]}
             for annotation in data["annotations"]:
                 _check_instance(path, annotation, images, here)
+            numbers = [annotation["id"] for annotation in data["annotations"]]
+            if 0 in numbers or len(set(numbers)) < len(numbers):
+                raise UserError(f"{path}: annotations are not numbered from 1, each once: the evaluator would miscount")
         except (KeyError, TypeError) as error:
             raise UserError(f"{path}: not COCO's instances: {error!r} is missing or not as it should be") from None
         if not data["annotations"]:
@@ -232,6 +235,8 @@ def _list_coco(root: Path, _) -> tuple[list[str], dict]:
 def _check_instance(path: Path, annotation: dict, images: dict, categories: dict) -> None:
     """Crowds and degenerate boxes pass: training leaves them out, and the evaluator knows what to do."""
     which = f"{path}: annotation {annotation['id']}"
+    if annotation["iscrowd"] not in (0, 1):
+        raise UserError(f"{which}: iscrowd is neither 0 nor 1; correct or remove it")
     if annotation["image_id"] not in images:
         raise UserError(f"{which}: image {annotation['image_id']} is not listed; correct or remove it")
     if annotation["category_id"] not in categories:
@@ -239,7 +244,11 @@ def _check_instance(path: Path, annotation: dict, images: dict, categories: dict
     if len(annotation["bbox"]) != 4 or not annotation["area"] >= 0:
         raise UserError(f"{which}: bbox or area is not one; correct or remove it")
     outline = annotation["segmentation"]  # polygons, or runs of a crowd
-    if not (isinstance(outline, dict) or (outline and all(len(polygon) >= 6 for polygon in outline))):
+    if isinstance(outline, dict):
+        width, height = images[annotation["image_id"]][1]
+        if outline["size"] != [height, width] or not outline["counts"]:
+            raise UserError(f"{which}: segmentation is of another size than its image; correct or remove it")
+    elif not (outline and all(len(polygon) >= 6 for polygon in outline)):
         raise UserError(f"{which}: segmentation has no polygon of three points; correct or remove it")
 
 

@@ -13,7 +13,8 @@ from torchvision.transforms import v2
 
 from cae.data.datasets import SPLITS, expand, read_rgb
 from cae.data.rng import AUGMENT, seeded
-from cae.files import read_json
+from cae.errors import UserError
+from cae.files import file_hash, read_json
 from cae.params import CropPolicy
 
 
@@ -28,8 +29,11 @@ class Instances:
         """`split`: 0 to train on, 1 to validate on."""
         data, name = read_json(manifest), SPLITS["coco"][split]
         self.folder, self.fingerprint = expand(data["root"]) / name, data["fingerprint"]
+        path = self.folder.parent / "annotations" / f"instances_{name}.json"
+        if not path.exists() or file_hash(path) != data["splits"][name]["annotations"]:
+            raise UserError(f"{path}: changed since {manifest} was made; delete that and make it again")
         with quiet():
-            self.coco = COCO(self.folder.parent / "annotations" / f"instances_{name}.json")
+            self.coco = COCO(path)
         self.categories = sorted(self.coco.cats)  # label k + 1 is category number categories[k]
         self.names = [self.coco.cats[category]["name"] for category in self.categories]
         self.ids = sorted(image for image in self.coco.imgs if not labelled or self.objects(image))

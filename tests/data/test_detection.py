@@ -135,6 +135,14 @@ def test_changed_annotations_are_another_data_set(write):
     assert prints[0] == prints[1] != prints[2]
 
 
+def test_annotations_that_change_behind_the_manifest_are_refused(write, tmp_path):
+    manifest = write()
+    path = tmp_path / "coco/annotations/instances_train2017.json"
+    path.write_text(path.read_text().replace('"kite"', '"bird"'))
+    with pytest.raises(UserError, match="instances_train2017.json: changed since .*coco.json was made"):
+        Instances(manifest, 0, True)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -144,6 +152,11 @@ def test_changed_annotations_are_another_data_set(write):
         ({"annotations": [annotation(9, 11, segmentation=[])]}, "annotation 9: segmentation has no polygon"),
         ({"annotations": [annotation(9, 11, segmentation=[[1, 2, 3, 4]])]}, "annotation 9: segmentation has no polygon"),
         ({"annotations": [{"id": 9}]}, "instances_train2017.json: not COCO's instances: KeyError"),
+        ({"annotations": [annotation(0, 11)]}, "annotations are not numbered from 1, each once"),
+        ({"annotations": [annotation(2, 11), annotation(2, 14)]}, "annotations are not numbered from 1, each once"),
+        ({"annotations": [annotation(9, 11, iscrowd=None)]}, "annotation 9: iscrowd is neither 0 nor 1"),
+        ({"annotations": [annotation(9, 11, iscrowd=1, segmentation=CROWD | {"size": [60, 40]})]},
+         "annotation 9: segmentation is of another size than its image"),
         ({"categories": [{"id": 7, "name": "kite"}, {"id": 3, "name": "mug"}]}, "its categories are not those of train2017"),
         ({"images": [{"id": 11, "file_name": "11.jpg", "width": 60, "height": 41}], "annotations": [annotation(1, 11)]},
          "11.jpg: 60x40 pixels, its annotations say 60x41"),
