@@ -420,16 +420,15 @@ class SegmentationShared(Strict):
     steps: Positive
     warmup_steps: NonNegative
     batch_size: Positive
-    micro_batch: Positive
+    micro_batch: Annotated[int, Field(ge=2)]  # the mean of a single image has no variance for its batch norm
     betas: Pair
     weight_decay: float
     relative_positions: bool  # as in fine-tuning
-    scale: Annotated[
-        list[Positive], Field(min_length=2, max_length=2)
-    ]  # long and short side that an image is to fit in
+    # Long and short side that an image is to fit in.
+    scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
     ratio: Pair  # in training, from and to, of that scale
     crop: Positive
-    max_share: Share  # of one class in a crop
+    max_share: Share  # of one class in a crop; 1: any
     flip: Share
     distort: bool  # colours
     stride: Positive  # of windows, in tests
@@ -452,6 +451,8 @@ class Segmentations(SegmentationShared):
             raise refusal(f"warmup_steps {self.warmup_steps} leaves none of the {self.steps} steps")
         if self.stride > self.crop:
             raise refusal(f"stride {self.stride} is above crop {self.crop}: windows would leave gaps")
+        if self.scale[0] < self.scale[1]:
+            raise refusal(f"scale {self.scale} is not the long side and then the short one")
         return self
 
 

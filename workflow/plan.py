@@ -116,7 +116,7 @@ class Plan:
     def searched(self, model: str, scale: str) -> list[str]:
         """Metrics of a model's segmentation at each learning rate that is searched."""
         folder = f"results/{scale}/ade20k/{model}"
-        return [f"{folder}/{lr:g}/metrics.json" for lr in self.params.segmenting(model)]
+        return [f"{folder}/{lr}/metrics.json" for lr in self.params.segmenting(model)]
 
     def facts_of(self, table: str) -> dict[str, dict]:
         """Of each model, what a table's columns about the model itself say; None where nothing applies."""

@@ -65,7 +65,7 @@ def index(layout: str, root: str, output: Path, threads: int = 1, classes: int |
     names, splits = LISTINGS[layout](folder, classes)
     jobs = [folder / path for split in splits.values() for path in split["images"]]
     sizes = [size for split in splits.values() for size in split.pop("sizes", [None] * len(split["images"]))]
-    check = (lambda path, _: _check_labelled(folder, path, classes)) if layout == "ade20k" else _check_image
+    check = (lambda path, _: _check_labelled(folder, path, len(names))) if layout == "ade20k" else _check_image
     faults = []
     with ThreadPoolExecutor(threads) as pool:
         for fault in progress(f"checking {root}", len(jobs), iterable=pool.map(check, jobs, sizes)):
@@ -76,7 +76,9 @@ def index(layout: str, root: str, output: Path, threads: int = 1, classes: int |
     for split in splits.values():
         split["bytes"] = [(folder / path).stat().st_size for path in split["images"]]
         if layout == "ade20k":
-            split["label_bytes"] = [annotation_of(folder / path).stat().st_size for path in split["images"]]
+            # Their content: a map of the same regions with another class is often as large.
+            hashes = [file_hash(annotation_of(folder / path)) for path in split["images"]]
+            split["annotations"] = text_hash("".join(hashes))
     content = {"layout": layout, "classes": names, "splits": splits}
     fingerprint = text_hash(json.dumps(content, sort_keys=True))
     write_json(output, {"root": root, "fingerprint": fingerprint, **content})
@@ -98,15 +100,15 @@ def annotation_of(path: Path) -> Path:
     return path.parents[2] / "annotations" / path.parent.name / f"{path.stem}.png"
 
 
-def _check_labelled(folder: Path, path: Path, classes: int | None) -> str | None:
+def _check_labelled(folder: Path, path: Path, classes: int) -> str | None:
     try:
         image, labels = read_rgb(path), read_labels(annotation_of(path))
     except UserError as error:
         return str(error)
     if labels.shape != image.size[::-1]:
         return f"{annotation_of(path)}: {labels.shape[1]}x{labels.shape[0]} pixels, its image has {image.width}x{image.height}"
-    if classes and labels.max() > classes:
-        return f"{annotation_of(path)}: holds class {labels.max()}, above the {classes} that params give the data set"
+    if labels.max() > classes:
+        return f"{annotation_of(path)}: holds class {labels.max()}, above the {classes} of the data set"
     return None
 
 
@@ -200,9 +202,12 @@ def _list_ade20k(root: Path, classes: int | None) -> tuple[list[str], dict]:
             raise UserError(f"{root / 'images' / split}: holds no images")
         splits[split] = {"images": [str(path.relative_to(root)) for path in images]}
     names = root / "objectInfo150.txt"  # the official set's class names, one line a class, the name last
-    if names.exists():
-        return [line.split("\t")[-1].split(",")[0].strip() for line in names.read_text().splitlines()[1:]], splits
-    return [str(i) for i in range(1, (classes or 255) + 1)], splits
+    if not names.exists():
+        return [str(i) for i in range(1, (classes or 255) + 1)], splits
+    listed = [line.split("\t")[-1].split(",")[0].strip() for line in names.read_text().splitlines()[1:]]
+    if classes not in (None, len(listed)):
+        raise UserError(f"{names}: names {len(listed)} classes, params give the data set {classes}; correct `classes`")
+    return listed, splits
 
 
 def _list_coco(root: Path, _) -> tuple[list[str], dict]:

@@ -17,11 +17,11 @@ from cae.params import SegmentationShared
 
 GREY = [round(255 * mean) for mean in MEAN]  # zero, once normalised
 TRIES = 10  # of a crop that is not nearly all of one class
-# Each for half of the images. mmsegmentation's adds up to 32 grey levels where this multiplies brightness by 1 ± 32/255, and
-# changes contrast about black, not about the image's mean.
+# Each for half of the images. mmsegmentation's adds up to 32 grey levels where this multiplies brightness by 1 ± 32/255,
+# changes contrast about black, not about the image's mean, and half the time last; its 180 degrees of hue are all of them.
 DISTORTION = v2.Compose([
     v2.RandomApply([v2.ColorJitter(**{name: amount})], 0.5)
-    for name, amount in {"brightness": 32 / 255, "contrast": 0.5, "saturation": 0.5, "hue": 18 / 360}.items()
+    for name, amount in {"brightness": 32 / 255, "contrast": 0.5, "saturation": 0.5, "hue": 18 / 180}.items()
 ])  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def fit(pixels, labels, scale: list[float]) -> tuple:
 
 
 def varied_crop(pixels, labels, crop: int, max_share: float) -> tuple:
-    """A random crop in which no class has more than `max_share` of the labelled pixels, if one is found soon."""
+    """A random crop in which no class has `max_share` of the labelled pixels or more, if one is found soon; 1: any crop."""
     height, width = (min(crop, side) for side in pixels.shape[-2:])
     for _ in range(TRIES):
         top, left = (
@@ -83,7 +83,7 @@ def varied_crop(pixels, labels, crop: int, max_share: float) -> tuple:
         )
         part = labels[top : top + height, left : left + width]
         counts = torch.bincount(part.flatten().long(), minlength=IGNORED + 1)[:IGNORED]
-        if counts.max() < max_share * counts.sum():
+        if max_share == 1 or counts.max() < max_share * counts.sum():
             break
     return F.crop(pixels, top, left, height, width), F.crop(labels, top, left, height, width)
 

@@ -1,7 +1,7 @@
 """UperNet (Xiao et al. 2018) over a plain ViT (§4.4; public code of BEiT and CAE).
 
-The decoder is segmentation_models_pytorch's. Unlike mmsegmentation's it normalises each of the ViT's four maps (LayerNorm)
-before it uses them, and has no convolution between the coarsest map's pooling and the fusion of all.
+The decoder is segmentation_models_pytorch's. It is mmsegmentation's, but that it normalises each of the ViT's four maps
+(LayerNorm) before it uses them.
 """
 
 import torch.nn.functional as F
@@ -45,9 +45,10 @@ class Segmenter(nn.Module):
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over labelled pixels; 0 where there are none."""
+    """Mean over all pixels, where IGNORED ones have a loss of 0: so each labelled pixel weighs the same in any batch (public
+    code)."""
     loss = F.cross_entropy(enlarged(logits, labels.shape[1:]), labels, ignore_index=IGNORED, reduction="sum")
-    return loss / (labels != IGNORED).sum().clamp(min=1)
+    return loss / labels.numel()
 
 
 def enlarged(logits: Tensor, size) -> Tensor:

@@ -11,7 +11,7 @@ def main(runs: list[Path], metrics: Path, examples: Path) -> None:
     mIoU of all and the seconds of the whole search; its pictures to `examples`."""
     tried = {run: read_json(run) for run in runs}
     best = max(tried, key=lambda run: tried[run]["miou"])
-    search = {f"{run['lr']:g}": run["miou"] for run in tried.values()}
+    search = {str(run["lr"]): run["miou"] for run in tried.values()}
     write_json(metrics, tried[best] | {
         "search": search, "seconds": round(sum(run["seconds"] for run in tried.values()), 1),
         "note": f"Learning rates searched: {', '.join(search)}.",

@@ -63,7 +63,7 @@ def main(
         lambda step: loader(crops, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
         schedule, lr_at=lambda step: warmup_poly(step, steps=p.steps, warmup=p.warmup_steps, lr=p.lr),
         clip=None, seed=p.seed, work=work, params_hash=params_hash + code, checkpoint_minutes=checkpoint_minutes,
-        title=f"ade20k {encoder.name} {p.lr:g}",
+        title=f"ade20k {encoder.name} {p.lr}",
     )  # fmt: skip
     if not fabric.is_global_zero:
         return

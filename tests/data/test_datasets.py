@@ -171,17 +171,23 @@ def test_coco_image_that_is_missing_is_named(data, tmp_path, run):
         make(root, "coco")
 
 
-def test_changed_label_maps_are_another_data_set(tmp_path):
-    for split in ("training", "validation"):
-        save(tmp_path / f"images/{split}/a.jpg")
-        save(tmp_path / f"annotations/{split}/a.png", "L", colour=1)
-    prints = []
-    for _ in range(2):
-        index("ade20k", str(tmp_path), tmp_path / "m.json", classes=3)
-        prints.append(json.loads((tmp_path / "m.json").read_text())["fingerprint"])
-        labels = np.random.default_rng(0).integers(0, 4, (6, 8), np.uint8)
-        Image.fromarray(labels).save(tmp_path / "annotations/training/a.png")
-    assert prints[0] != prints[1]
+def test_changed_label_maps_are_another_data_set(ade20k):
+    path, prints = ade20k / "annotations/training/a.png", []
+    for label in (3, 4, 3):
+        size = save(path, "L", colour=label).stat().st_size
+        assert size == (ade20k / "annotations/validation/a.png").stat().st_size  # it is the content that tells
+        prints.append(json.loads(make(ade20k, "ade20k", classes=11).read_text())["fingerprint"])
+    assert prints[0] == prints[2] != prints[1]
+
+
+def test_names_of_classes_are_as_many_as_params_say(ade20k):
+    (ade20k / "objectInfo150.txt").write_text("Idx\tName\n1\twall\n2\tbuilding, edifice\n")
+    with pytest.raises(UserError, match="objectInfo150.txt: names 2 classes, params give the data set 3"):
+        make(ade20k, "ade20k", classes=3)
+    with pytest.raises(UserError, match="a.png: holds class 3, above the 2 of"):
+        make(ade20k, "ade20k")
+    (ade20k / "objectInfo150.txt").write_text("Idx\tName\n1\twall\n2\tbuilding, edifice\n3\tsky\n")
+    assert Images(make(ade20k, "ade20k", classes=3), 0).classes == ["wall", "building", "sky"]
 
 
 # --- Food-101, DomainNet

@@ -1,5 +1,7 @@
 """The pipeline of ADE20K: labels that follow their pixels, sizes, crops; the same whoever loads them."""
 
+import colorsys
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from cae.data.datasets import index
-from cae.data.segmentation import GREY, Crops, Labelled, Scenes, fit, padded, varied_crop
+from cae.data.segmentation import DISTORTION, GREY, Crops, Labelled, Scenes, fit, padded, varied_crop
 from cae.models.segmenter import IGNORED
 from cae.params import Segmentation, load
 from tests.conftest import ROOT
@@ -81,6 +83,14 @@ def test_distortion_changes_colours_alone(images):
     assert not torch.equal(plain["pixels"], distorted["pixels"])
 
 
+def test_hue_turns_by_a_tenth_of_the_circle_at_most():
+    torch.manual_seed(0)
+    red = tv_tensors.Image(torch.tensor([200, 20, 20], dtype=torch.uint8)[:, None, None].expand(3, 2, 2))
+    seen = [colorsys.rgb_to_hsv(*DISTORTION(red)[:, 0, 0].tolist())[0] for _ in range(300)]
+    turns = np.abs((np.array(seen) + 0.5) % 1 - 0.5)  # mmsegmentation: 18 of 180, of half the images
+    assert 0.09 < turns.max() < 0.105 and 0.4 < (turns < 0.005).mean() < 0.65
+
+
 @pytest.mark.parametrize(
     ("size", "scale", "expected"),
     [((100, 200), (2048, 512), (512, 1024)), ((200, 100), (2048, 512), (1024, 512)),
@@ -95,12 +105,13 @@ def test_crops_of_nearly_one_class_are_drawn_again():
     labels = mask(torch.zeros(40, 400))
     labels[:, 320:] = 1  # few crops hold both
     pixels = torch.zeros(3, 40, 400, dtype=torch.uint8)
-    torch.manual_seed(0)
-    shares = [
-        [(varied_crop(pixels, labels, 40, share)[1] == 0).float().mean() for _ in range(60)] for share in (0.75, 1.1)
-    ]
-    mixed = [sum(0.25 < one < 0.75 for one in each) for each in shares]
-    assert mixed[0] > 3 * max(1, mixed[1])
+    shares = {}
+    for most in (0.75, 1.0, 1.1):
+        torch.manual_seed(0)
+        shares[most] = [(varied_crop(pixels, labels, 40, most)[1] == 0).float().mean() for _ in range(60)]
+    mixed = {most: sum(0.25 < share < 0.75 for share in each) for most, each in shares.items()}
+    assert mixed[0.75] > 3 * max(1, mixed[1.1])
+    assert shares[1.0] == shares[1.1]  # the first crop, whatever it holds
 
 
 def test_padding_is_nothing_once_normalised_and_not_labelled():

@@ -43,13 +43,15 @@ def test_loss_is_the_decoders_and_two_fifths_of_the_auxiliary_heads():
     terms = model(given)
     assert AUXILIARY_WEIGHT == 0.4
     torch.testing.assert_close(terms["loss"], terms["decoding"] + 0.4 * terms["auxiliary"])
-    expected = F.cross_entropy(model.logits(given["pixels"]), given["labels"], ignore_index=IGNORED)
+    share = (given["labels"] != IGNORED).float().mean()  # the others count as pixels without loss
+    expected = share * F.cross_entropy(model.logits(given["pixels"]), given["labels"], ignore_index=IGNORED)
     torch.testing.assert_close(terms["decoding"], expected)
     level = model.backbone(normalise(given["pixels"]))[2]
     coarse = model.auxiliary(level)
     assert coarse.shape == (2, 5, 6, 6) and model.auxiliary[0].out_channels == 256
     fine = F.interpolate(coarse, size=(48, 48), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(terms["auxiliary"], F.cross_entropy(fine, given["labels"], ignore_index=IGNORED))
+    expected = share * F.cross_entropy(fine, given["labels"], ignore_index=IGNORED)
+    torch.testing.assert_close(terms["auxiliary"], expected)
 
 
 def test_what_nobody_labelled_teaches_nothing():

@@ -103,3 +103,10 @@ def test_a_data_set_that_a_scale_leaves_out_asks_for_nothing():
     assert {"ade20k", "clipart", "finetune"} <= protocols and not protocols & {"coco-mask", "coco-cascade", "food101"}
     assert list(plan.panels) == ["segmentation"] and "detection" not in plan.figures
     assert plan.metrics_of("table4", "demo") == [] and plan.facts_of("table4")  # its rows stay, their cells not run
+
+
+@pytest.mark.parametrize("lr", [1e-4, 3e-5, 1.0, 3.3333333333e-4])
+def test_a_learning_rate_survives_its_path(lr):
+    plan = demo(ade20k={"sizes": {"base": {"lrs": [lr]}}})
+    (path,) = plan.searched("cae-b-300", "demo")
+    assert list(plan.params.segmenting("cae-b-300")) == [float(path.split("/")[-2])] == [lr]
