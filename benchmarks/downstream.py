@@ -133,7 +133,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--gpu", action="store_true")
-    parser.add_argument("--batch", type=int, default=1, help="images a step; use 8 or more on a GPU")
+    parser.add_argument("--batch", type=int, default=2, help="images a step, at least 2; use 8 or more on a GPU")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -27,7 +27,7 @@ CAPTIONS = {  # after the paper's
     "segmentation": """Semantic segmentation with UperNet: validation images of the data set ade20k, their labels, and
         what the fine-tuned models make of them, each at its best learning rate. Black is not labelled.""",
     "detection": """Mask R-CNN: validation images of the data set coco, their objects, and what the fine-tuned models
-        find, with scores of 0.3 and more.""",
+        find, with scores: the surest of each image, and all from 0.3 on.""",
     "tokenizer": """A d-VAE tokenizer trained here: validation images, their reconstructions from tokens, and how
         often each token of its codebook occurs.""",
     "training": """Pretraining: loss terms against images seen. Accuracy is that of masked tokens (CAE, BEiT), or how

@@ -28,7 +28,7 @@ from cae.progress import progress
 from cae.training.loop import Schedule, start, train
 from cae.training.optim import adamw_by_layer, warmup_steps
 
-EXAMPLES, SHOWN = 6, 0.3  # validation images kept as pictures; the least score of an object on them
+EXAMPLES, SHOWN = 6, 0.3  # validation images kept as pictures; score from which more than one find is on them
 STATS = ("ap", "ap50", "ap75")  # the first of COCOeval's
 HEADS = {
     "torchvision": "two fully connected layers, smooth L1 (torchvision)",
@@ -146,7 +146,7 @@ def as_results(instances: Instances, i: int, found: dict) -> list[dict]:
 def picture(number: int, image: torch.Tensor, target: dict, found: dict) -> dict[str, np.ndarray]:
     """image_<number> uint8 [H, W, 3]; truth_<number>_… and prediction_<number>_…: boxes [n, 4], labels [n] from 0, masks
     bool [n, H, W]; scores [n] of predictions."""
-    sure = found["scores"] >= SHOWN
+    sure = found["scores"] >= min([SHOWN, *found["scores"][:1].tolist()])  # the first is the surest
     parts = {"truth": target, "prediction": {name: part[sure] for name, part in found.items()}}
     arrays = {f"image_{number}": image.permute(1, 2, 0).numpy()}
     for kind, part in parts.items():

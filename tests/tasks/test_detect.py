@@ -11,7 +11,7 @@ from cae.data.detection import Instances, Scenes
 from cae.models.backbone import trainable
 from cae.models.detector import Detector
 from cae.params import Detection, load
-from cae.tasks.detect import as_results, average_precision, detect
+from cae.tasks.detect import as_results, average_precision, detect, picture
 from cae.training.optim import adamw_by_layer, warmup_steps
 from tests.conftest import ROOT, text
 from tests.models.test_classifier import VIT, encoder
@@ -120,7 +120,18 @@ def test_pictures_have_images_truth_and_predictions(detected, val):
         assert np.array_equal(pictures[f"image_{i}"], pixels.permute(1, 2, 0))
         assert np.array_equal(pictures[f"truth_{i}_labels"] + 1, target["labels"])
         assert pictures[f"prediction_{i}_masks"].shape[1:] == pixels.shape[1:]
-        assert (pictures[f"prediction_{i}_scores"] >= 0.3).all()
+        scores = pictures[f"prediction_{i}_scores"]
+        assert len(scores) <= 1 or (scores >= 0.3).all()
+
+
+def test_pictures_show_the_surest_find_and_all_that_are_sure():
+    image, target = torch.zeros(3, 4, 4, dtype=torch.uint8), {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0)}
+    target["masks"] = torch.zeros(0, 4, 4)
+    for scores, shown in (([0.2, 0.1], 1), ([0.9, 0.4, 0.2], 2), ([], 0)):
+        n = len(scores)
+        found = {"boxes": torch.zeros(n, 4), "labels": torch.ones(n), "masks": torch.zeros(n, 4, 4)}
+        arrays = picture(0, image, target, found | {"scores": torch.tensor(scores)})
+        assert len(arrays["prediction_0_scores"]) == len(arrays["prediction_0_boxes"]) == shown
 
 
 def test_interrupted_run_ends_with_the_same_bytes(detected, monkeypatch):
