@@ -8,6 +8,7 @@ import timm
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from timm.models import Beit, VisionTransformer
+from torch import nn
 
 from cae.errors import UserError
 from cae.files import atomic, read_json, revision, write_json
@@ -17,7 +18,7 @@ from cae.params import Pretraining
 
 def save_encoder(folder: Path, vit: VisionTransformer | Beit, params: Pretraining, provenance: dict) -> None:
     """Write the contract of a pretrained encoder; `timm.create_model(architecture, **arguments, checkpoint_path=…)` loads it."""
-    save_weights(folder, vit)
+    save_weights(folder / "encoder.safetensors", vit)
     architecture, arguments = timm_model(params, vit.num_classes)
     about = {
         "architecture": architecture, "arguments": arguments, "parameters": sum(p.numel() for p in vit.parameters()),
@@ -31,9 +32,9 @@ def save_encoder(folder: Path, vit: VisionTransformer | Beit, params: Pretrainin
     write_json(folder / "config.json", about)
 
 
-def save_weights(folder: Path, vit: VisionTransformer | Beit) -> None:
-    with atomic(folder / "encoder.safetensors") as temporary:
-        save_file({name: value.contiguous() for name, value in vit.state_dict().items()}, temporary)
+def save_weights(path: Path, model: nn.Module) -> None:
+    with atomic(path) as temporary:
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
 
 
 def load_encoder(folder: Path) -> tuple[VisionTransformer | Beit, dict]:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from pycocotools import mask as rle
 from pycocotools.cocoeval import COCOeval
-from safetensors.torch import save_file
 from torch import nn
 
 from cae.data.batches import loader, micro_batches, workers
@@ -22,7 +21,7 @@ from cae.errors import UserError
 from cae.files import atomic, revision, text_hash, write_json
 from cae.models.backbone import trainable
 from cae.models.detector import Detector
-from cae.models.encoders import load_encoder
+from cae.models.encoders import load_encoder, save_weights
 from cae.params import Detection, Seed
 from cae.progress import progress
 from cae.training.loop import Schedule, start, train
@@ -81,8 +80,7 @@ def main(
     )  # fmt: skip
     if not fabric.is_global_zero:
         return
-    with atomic(output / "model.safetensors") as temporary:
-        save_file({name: value.contiguous() for name, value in detector.model.state_dict().items()}, temporary)
+    save_weights(output / "model.safetensors", detector.model)
     with atomic(output / "metrics.jsonl") as temporary:
         shutil.copy(work / "metrics.jsonl", temporary)
 

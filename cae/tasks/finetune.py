@@ -62,7 +62,7 @@ def main(
     if not fabric.is_global_zero:
         return
     about = {"model": encoder.name, "params_hash": params_hash, "classes": classes, "revision": revision()}
-    save_weights(output, network)
+    save_weights(output / "encoder.safetensors", network)
     write_json(output / "config.json", {
         "architecture": architecture, "arguments": arguments, "input": config["input"],
         "parameters": sum(parameter.numel() for parameter in network.parameters()), "params": p.model_dump(),

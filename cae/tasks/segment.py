@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.segmentation import GREY, Crops, Labelled, Scenes, padded
 from cae.files import atomic, revision, text_hash, write_json
 from cae.models.backbone import trainable
-from cae.models.encoders import load_encoder
+from cae.models.encoders import load_encoder, save_weights
 from cae.models.segmenter import Segmenter, enlarged
 from cae.params import Seed, Segmentation
 from cae.progress import progress
@@ -67,8 +66,7 @@ def main(
     )  # fmt: skip
     if not fabric.is_global_zero:
         return
-    with atomic(output / "model.safetensors") as temporary:
-        save_file({name: value.contiguous() for name, value in segmenter.state_dict().items()}, temporary)
+    save_weights(output / "model.safetensors", segmenter)
     with atomic(output / "metrics.jsonl") as temporary:
         shutil.copy(work / "metrics.jsonl", temporary)
 
