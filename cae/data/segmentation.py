@@ -59,19 +59,18 @@ class Crops(Dataset):
         p = self.params
         with seeded(self.seed, AUGMENT, epoch, i):
             ratio = float(torch.empty(()).uniform_(*p.ratio))
-            scene = fit(*self.images[i], [ratio * side for side in p.scale])
+            scene = [fit(part, [ratio * side for side in p.scale]) for part in self.images[i]]
             scene = varied_crop(*scene, p.crop, p.max_share)
             scene = v2.RandomHorizontalFlip(p.flip)(*scene)
             pixels, labels = DISTORTION(*scene) if p.distort else scene
             return padded(pixels, p.crop, GREY), padded(labels, p.crop, IGNORED)
 
 
-def fit(pixels, labels, scale: list[float]) -> tuple:
+def fit(part, scale: list[float]):
     """As large as fits into (long side, short side) with the same aspect."""
-    long, short = max(pixels.shape[-2:]), min(pixels.shape[-2:])
+    long, short = max(part.shape[-2:]), min(part.shape[-2:])
     factor = min(scale[0] / long, scale[1] / short)
-    size = [max(1, int(side * factor + 0.5)) for side in pixels.shape[-2:]]
-    return F.resize(pixels, size), F.resize(labels, size)
+    return F.resize(part, [max(1, int(side * factor + 0.5)) for side in part.shape[-2:]])
 
 
 def varied_crop(pixels, labels, crop: int, max_share: float) -> tuple:
@@ -102,5 +101,5 @@ class Scenes(Dataset):
 
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
         pixels, labels = self.images[i]
-        resized, _ = fit(pixels, labels, self.scale)
+        resized = fit(pixels, self.scale)
         return {"pixels": resized.as_subclass(torch.Tensor), "labels": labels.as_subclass(torch.Tensor)}

@@ -97,7 +97,8 @@ def test_hue_turns_by_a_tenth_of_the_circle_at_most():
      ((100, 1000), (2048, 512), (205, 2048)), ((512, 683), (2048, 512), (512, 683))],
 )  # fmt: skip
 def test_images_fit_into_the_scale_with_their_aspect(size, scale, expected):
-    pixels, labels = fit(torch.zeros(3, *size, dtype=torch.uint8), mask(torch.zeros(size)), list(scale))
+    pixels = fit(torch.zeros(3, *size, dtype=torch.uint8), list(scale))
+    labels = fit(mask(torch.zeros(size)), list(scale))
     assert pixels.shape == (3, *expected) and labels.shape == expected
 
 
