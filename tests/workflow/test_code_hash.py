@@ -98,6 +98,9 @@ def test_is_the_same_in_another_process():
 
 
 def test_a_new_kind_of_params_moves_nothing(changed, monkeypatch):
-    monkeypatch.setattr(module, "DECLARATIONS", {"pkg.sub.data"})
-    assert not changed("pkg/sub/data.py", "SIZE = 2", "SIZE = 3")
+    for declared in ("pkg.sub.data", "pkg.sub"):  # a module, a package
+        monkeypatch.setattr(module, "DECLARATIONS", (declared,))
+        assert not changed("pkg/sub/data.py", "SIZE = 2", "SIZE = 3")
+    monkeypatch.setattr(module, "DECLARATIONS", ("pkg.sub.dat",))
+    assert changed("pkg/sub/data.py", "SIZE = 2", "SIZE = 3")
     assert changed("pkg/loss.py", "x**2", "x**3")

@@ -1,0 +1,29 @@
+"""`analyses`: the figures that are computed."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cae.params.strict import Positive, Strict
+
+
+class Figure3(Strict):
+    images: Positive
+    crops: Positive
+
+
+class Figure4(Strict):
+    models: Annotated[list[str], Field(min_length=2, max_length=2)]
+    images: Positive
+
+
+class Figure5(Strict):
+    models: Annotated[list[str], Field(min_length=2, max_length=2)]
+    images: Positive
+    patches_per_class: Positive
+
+
+class Analyses(Strict):
+    figure3: Figure3
+    figure4: Figure4
+    figure5: Figure5

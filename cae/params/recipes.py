@@ -1,0 +1,95 @@
+"""`recipes`: how each method pretrains."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from cae.params.data import Crop, Mask, Supervision, View
+from cae.params.strict import NonNegative, Pair, Positive, Rate, Share, Strict, refusal, unknown
+
+
+class Recipe(Strict):
+    """How a method pretrains: a default for all its models, and what a model may override."""
+
+    drop_path: Share = 0.0
+    layer_scale: float | None = None  # in place of the size's; 0: none
+    view: dict = {}  # what differs from the view that all share
+    batch_size: Positive
+    micro_batch: Positive
+    lr: Rate
+    min_lr: float
+    betas: Pair
+    weight_decay: float
+    clip: float | None = None
+
+    @field_validator("view", "mask", check_fields=False)
+    @classmethod
+    def refuse_unknown_parts(cls, value: Any, info: ValidationInfo) -> Any:
+        view = View if issubclass(cls, MaskedRecipe) else Crop
+        valid = {"view": view, "mask": Mask}[info.field_name].model_fields
+        for key in value if isinstance(value, dict) else ():  # of a model they are whole, and typed
+            if key not in valid:
+                raise refusal(unknown(key, valid), "unknown_key")
+        return value
+
+
+class MaskedRecipe(Recipe):
+    mask: dict = {}  # what differs from the mask that all share
+
+
+class CAERecipe(MaskedRecipe):
+    target: Literal["tokens", "pixels"]
+    tokenizer: str
+    regressor_depth: Positive
+    decoder_depth: NonNegative
+    alignment_weight: Annotated[float, Field(ge=0)]
+    alignment_momentum: Share  # 0: targets of the encoder itself; above: of its moving average
+
+
+class BEiTRecipe(MaskedRecipe):
+    tokenizer: str
+
+
+class MAERecipe(MaskedRecipe):
+    decoder_width: Positive
+    decoder_depth: Positive
+    decoder_heads: Positive
+    normalise_targets: bool
+
+
+class MoCoV3Recipe(Recipe):
+    hidden_width: Positive
+    output_width: Positive
+    temperature: float
+    momentum: Share
+
+
+class DINORecipe(Recipe):
+    local_crops: NonNegative
+    local_size: Positive
+    local_scale: Pair
+    hidden_width: Positive
+    bottleneck: Positive
+    outputs: Positive
+    student_temperature: float
+    teacher_temperature: Pair  # from, to
+    teacher_warmup_epochs: NonNegative
+    momentum: Share
+    centre_momentum: Share
+    clip_each: float  # gradient norm of each parameter by itself
+    final_weight_decay: float
+    frozen_epochs: NonNegative  # of the head's last layer
+
+
+class DeiTRecipe(Recipe, Supervision):
+    repeats: Positive
+    ema: Share
+
+
+class Recipes(Strict):
+    cae: CAERecipe
+    beit: BEiTRecipe
+    mae: MAERecipe
+    moco_v3: MoCoV3Recipe
+    dino: DINORecipe
+    deit: DeiTRecipe

@@ -1,0 +1,90 @@
+"""The tables of params/tables.yaml: rows of models, columns of evaluations, and the numbers that the paper prints."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError, field_validator
+
+from cae.errors import UserError
+from cae.params.files import read
+from cae.params.strict import Strict, describe, unknown
+
+Protocol = Literal[
+    "finetune",
+    "linear",
+    "attentive",
+    "supervised",
+    "ade20k",
+    "coco-mask",
+    "coco-cascade",
+    "food101",
+    "clipart",
+    "sketch",
+]
+
+
+PRIMARY = {"ade20k": "miou", "coco-mask": "box_ap", "coco-cascade": "box_ap"}  # metric of a protocol; of others top1
+
+
+class Row(Strict):
+    """A row of a table. Without a model it is quoted; `paper` holds the numbers that the paper prints.
+
+    `cells`: the protocol behind each column that is run, where that is not every column by its own.
+    """
+
+    group: str = ""
+    method: str
+    model: str | None = None
+    cells: dict[str, Protocol] | None = None
+    paper: dict[str, int | float] = {}
+
+
+class Column(Strict):
+    """A column of a table: one metric of one evaluation."""
+
+    heading: str
+    protocol: Protocol
+    metric: str
+
+
+class Table(Strict):
+    title: str
+    note: str | None = None
+    facts: list[Literal["epochs", "crops", "tokenizer"]] = ["epochs"]  # columns about the model itself
+    columns: dict[str, Column]
+    rows: list[Row]
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def expand(cls, columns: Any) -> Any:
+        """`ade20k: mIoU` is a protocol and its heading; `box_ap: {heading: AP, protocol: coco-mask}` a metric of one."""
+
+        def whole(name, column):
+            column = {"heading": column} if isinstance(column, str) else column
+            return {"protocol": name, "metric": name if "protocol" in column else PRIMARY.get(name, "top1")} | column
+
+        return {name: whole(name, column) for name, column in columns.items()}
+
+    def cells_of(self, row: Row) -> dict[str, str]:
+        """Column: protocol, of the cells of a row that are run."""
+        every = {name: column.protocol for name, column in self.columns.items()}
+        return {} if not row.model else every if row.cells is None else row.cells
+
+
+def load_tables(path: str | Path, models) -> dict[str, Table]:
+    """The tables of params/tables.yaml; UserError for an unknown key, evaluation or model (`models`: the valid names)."""
+    tables = {}
+    for name, raw in read(path).items():
+        try:
+            tables[name] = table = Table.model_validate(raw)
+        except ValidationError as error:
+            raise UserError("\n".join(f"{path}: {name}: {describe(e)}" for e in error.errors())) from None
+        for row in table.rows:
+            if row.model and row.model not in models:
+                raise UserError(f"{path}: {name}: model: {unknown(row.model, models)}")
+            valid = ["epochs", "crops", *table.columns]
+            if bad := row.paper.keys() - set(valid):
+                raise UserError(f"{path}: {name}: {row.method}: paper: {unknown(min(bad), valid)}")
+            if bad := (row.cells or {}).keys() - table.columns.keys():
+                raise UserError(f"{path}: {name}: {row.method}: cells: {unknown(min(bad), table.columns)}")
+    return tables

@@ -1,0 +1,120 @@
+"""Mistakes are told with the file and the key they stand in."""
+
+import pytest
+import yaml
+
+from cae.errors import UserError
+from cae.params import load
+from tests.params.conftest import PARAMS
+
+
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        ({"sede": 1}, "paper.yaml: unknown key 'sede'; did you mean 'seed'?"),
+        (
+            {"recipes": {"cae": {"aligment_weight": 2.0}}},
+            "recipes.cae: unknown key 'aligment_weight'; did you mean 'alignment_weight'?",
+        ),
+        ({"recipes": {"cae": {"lr": "1e-3"}}}, "recipes.cae.lr: Input should be a valid number (found '1e-3')"),
+        ({"models": {"cae-b-300": {"epoch": 3}}}, "models.cae-b-300: unknown key 'epoch'; did you mean 'epochs'?"),
+        (
+            {"models": {"cae-b-300": {"size": "bass"}}},
+            "models.cae-b-300: size: unknown key 'bass'; did you mean 'base'?",
+        ),
+        (
+            {"models": {"cae-b-300": {"epochs": "many"}}},
+            "models.cae-b-300: epochs: Input should be a valid integer (found 'many')",
+        ),
+        (
+            {"models": {"cae-b-300": {"tokenizer": "dale"}}},
+            "models.cae-b-300: tokenizer: unknown key 'dale'; did you mean 'dalle'?",
+        ),
+        ({"models": {"cae-b-300": {"micro_batch": 100}}}, "batch_size 2048 is not a multiple of micro_batch 100"),
+        (
+            {"analyses": {"figure5": {"models": ["cae-b-160", "random-b"]}}},
+            "unknown key 'cae-b-160'; did you mean 'cae-b-1600'?",
+        ),
+        ({"probes": {"micro_batch": 1000}}, "probes: linear.batch_size 16384 is not a multiple of micro_batch 1000"),
+        (
+            {"resources": {"pretrain": {"gpus": 7}}},
+            "resources.pretrain.gpus: batch_size of random-s is not a multiple of micro_batch x 7 GPUs",
+        ),
+        ({"tokenizers": {"dalle": {"input_size": 224}}}, "tokenizers.dalle.input_size 224 does not give"),
+        ({"mask": {"count": 196}}, "mask.count leaves no patch visible"),
+        ({"models": {"mae-b-300": {"mask": {"count": 196}}}}, "models.mae-b-300: mask.count leaves no patch visible"),
+        (
+            {"recipes": {"beit": {"view": {"jiter": 0.1}}}},
+            "recipes.beit.view: unknown key 'jiter'; did you mean 'jitter'?",
+        ),
+        (
+            {"models": {"mae-b-300": {"mask": {"cuont": 1}}}},
+            "models.mae-b-300: mask: unknown key 'cuont'; did you mean",
+        ),
+        (
+            {"models": {"dino-b-400": {"method": "dinno"}}},
+            "models.dino-b-400: method: unknown key 'dinno'; did you mean",
+        ),
+        ({"models": {"mae-b-1600": {"source": "built"}}}, "models.mae-b-1600: a released model names its `file`"),
+        ({"models": {"mae-b-300": {"file": "mae.pth"}}}, "models.mae-b-300: a released model names its `file`"),
+        ({"models": {"mae-b-1600": {"sha256": "8cad7c"}}}, "models.mae-b-1600: sha256: String should match"),
+        ({"models": {"mae-b-300": {"heads": 5}}}, "models.mae-b-300: width 768 is not a multiple of heads 5"),
+        ({"models": {"mae-b-300": {"momentum": 0.9}}}, "models.mae-b-300: unknown key 'momentum'"),
+        (
+            {"models": {"moco-v3-b-300": {"source": "built", "file": None, "micro_batch": 256}}},
+            "models.moco-v3-b-300: batch_size must be micro_batch x 8 GPUs",
+        ),
+        (
+            {"models": {"dino-b-400": {"local_size": 100}}},
+            "models.dino-b-400: local_size 100 is not a multiple of image.patch",
+        ),
+        ({"recipes": {"deit": {"mixup": -0.1}}}, "recipes.deit.mixup: Input should be greater than or equal to 0"),
+        ({"recipes": {"dino": {"mask": {"count": 3}}}}, "recipes.dino: unknown key 'mask'"),
+        (
+            {"models": {"mae-b-300": {"decoder_heads": 5}}},
+            "models.mae-b-300: decoder_width 512 is not a multiple of 4 and of",
+        ),
+        ({"models": {"mae-b-300": {"epochs": 40}}}, "models.mae-b-300: warmup_epochs 40 leaves none of the 40 epochs"),
+        ({"models": {"mae-b-300": {"lr": 0.0}}}, "models.mae-b-300: lr: Input should be greater than 0"),
+        ({"models": {"cae-b-300": {"image": {"size": 256}}}}, "does not give this tokenizer 16 tokens a side"),
+        ({"seed": 2**20}, "seed: Input should be less than 1048576"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        ({"datasets": {"imagenet": {"layout": "coco"}}}, "datasets.imagenet.layout: coco: this data set is read in"),
+        (
+            {"analyses": {"figure4": {"models": ["cae-b-300", "mae-b-300"]}}},
+            "analyses.figure4.models: cae-b-300 is not a CAE that is trained here to predict pixels",
+        ),
+        ({"image": {"size": 225}}, "size is not a multiple of patch"),
+        (
+            {"image": {"size": 240}, "mask": {"count": 98}},
+            "tokenizers.dalle.input_size 112 does not give this tokenizer 15 tokens a side",
+        ),
+        ({"seed": True}, "seed: Input should be a valid integer"),
+        ({"datasets": {"imagenet": {"layout": "cifar"}}}, "datasets.imagenet.layout"),
+        ({"view": {"scale": [0.1]}}, "view.scale"),
+        ({"seed": None}, "seed: Field required"),
+    ],
+)
+def test_mistakes_are_named_with_file_and_key(tmp_path, change, message):
+    """In the file that holds them: the scale's own, over the paper's."""
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"base": str(PARAMS / "paper.yaml"), **change}))
+    with pytest.raises(UserError) as error:
+        load(tmp_path / "mine.yaml")
+    assert message.replace("paper.yaml: ", "mine.yaml: ") in str(error.value)
+    between_two = "does not give" in message or "micro_batch 1000" in message  # the other key is the paper's
+    assert "mine.yaml: " in str(error.value) or between_two
+
+
+def test_a_mistake_in_the_base_is_told_of_the_base(tmp_path):
+    text = (PARAMS / "paper.yaml").read_text()
+    for old, new in (
+        ("clip: 3.0", "klip: 3.0"),
+        ("min_aspect: 0.3", "min_aspect: low"),
+        ("{method: cae, size: small, epochs: 0}", "{method: cae, size: smal, epochs: 0}"),
+    ):
+        assert old in text
+        (tmp_path / "paper.yaml").write_text(text.replace(old, new, 1))
+        (tmp_path / "demo.yaml").write_text((PARAMS / "demo.yaml").read_text())
+        with pytest.raises(UserError) as error:
+            load(tmp_path / "demo.yaml")
+        assert "paper.yaml: " in str(error.value) and "demo.yaml" not in str(error.value)

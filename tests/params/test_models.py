@@ -1,0 +1,92 @@
+"""The paper's models, complete; what a model's params hang on."""
+
+import pytest
+import yaml
+
+from cae.params import load
+from tests.params.conftest import PARAMS
+
+
+@pytest.mark.parametrize(
+    "model,width,depth,epochs,warmup",
+    [
+        ("cae-s-300", 384, 12, 300, 10),
+        ("cae-b-300", 768, 12, 300, 10),
+        ("cae-b-800", 768, 12, 800, 20),
+        ("cae-b-1600", 768, 12, 1600, 40),
+        ("cae-l-1600", 1024, 24, 1600, 40),
+    ],
+)
+def test_appendix_a_pretraining(paper, model, width, depth, epochs, warmup):
+    p = paper.pretraining(model)
+    assert (p.width, p.depth, p.epochs, p.warmup_epochs) == (width, depth, epochs, warmup)
+    assert (p.batch_size, p.lr, p.weight_decay, p.drop_path) == (2048, 1.5e-3, 0.05, 0.1)
+    assert (p.alignment_weight, p.regressor_depth, p.decoder_depth, p.target) == (2.0, 4, 4, "tokens")
+    assert (p.image.size, p.image.grid, p.mask.count) == (224, 14, 98)
+    assert paper.tokenizers[p.tokenizer].input_size == 112 and paper.tokenizers[p.tokenizer].vocabulary == 8192
+
+
+def test_recipes_of_other_methods(paper):
+    beit, mae, moco, dino, deit = map(
+        paper.pretraining, ("beit-b-300", "mae-b-300", "moco-v3-b-300", "dino-b-400", "deit-b-300")
+    )
+    assert (beit.mask.kind, beit.mask.count, beit.view.jitter, beit.layer_scale) == ("block", 75, 0.4, 0.1)
+    assert (mae.mask.kind, mae.mask.count, mae.view.scale, mae.batch_size) == ("random", 147, [0.2, 1.0], 4096)
+    assert (moco.temperature, moco.momentum, moco.view.scale) == (0.2, 0.99, [0.08, 1.0])
+    assert (dino.local_crops, dino.teacher_temperature, dino.view.scale) == (10, [0.04, 0.07], [0.4, 1.0])
+    assert (deit.mixup, deit.cutmix, deit.repeats, deit.drop_path) == (0.8, 1.0, 3, 0.1)
+    for model in (mae, moco, dino, deit):  # in place of the size's
+        assert model.layer_scale == 0.0
+    for model in (beit, mae, moco, dino, deit):  # what a recipe does not say of views and masks is everyone's
+        assert model.view.ratio == paper.view.ratio and (model.width, model.depth) == (768, 12)
+    assert beit.mask.min_aspect == mae.mask.min_aspect == paper.mask.min_aspect
+
+
+def test_a_released_model_names_its_file_and_needs_no_tokens(paper):
+    released = {name for name in paper.models if paper.pretraining(name).source == "released"}
+    assert released == {
+        "mae-b-1600",
+        "mae-l-1600",
+        "moco-v3-s-300",
+        "moco-v3-b-300",
+        "dino-b-400",
+        "deit-s-300",
+        "deit-b-300",
+    }
+    assert all(paper.pretraining(name).file.startswith("$CHECKPOINTS/") for name in released)
+    needs = {name: paper.pretraining(name).target_tokenizer for name in paper.models}
+    assert needs["beit-b-300"] == needs["cae-b-300"] == "dalle" and needs["cae-b-800-vqgan"] == "vqgan-openimages"
+    assert {needs[name] for name in (*released, "random-b", "cae-b-300-pixels", "mae-b-300")} == {None}
+    imported = load(PARAMS / "paper.yaml", {"models": {"cae-b-300": {"source": "released", "file": "cae.pth"}}})
+    assert imported.pretraining("cae-b-300").target_tokenizer is None
+
+
+def test_ablations_of_table_2_differ_in_what_they_ablate_alone(paper):
+    base = paper.pretraining("cae-b-300").model_dump()
+    for name, change in {
+        "cae-b-300-no-align": {"alignment_weight": 0.0},
+        "cae-b-300-no-align-no-decoder": {"alignment_weight": 0.0, "decoder_depth": 0},
+        "cae-b-300-pixels": {"target": "pixels"},
+        "cae-b-300-pixels-no-align": {"target": "pixels", "alignment_weight": 0.0},
+    }.items():
+        assert paper.pretraining(name).model_dump() == {**base, **change}
+
+
+def test_a_null_removes_what_the_recipe_says(tmp_path):
+    assert load(PARAMS / "paper.yaml").pretraining("cae-b-300").clip == 3.0
+    change = {"base": str(PARAMS / "paper.yaml"), "models": {"cae-b-300": {"clip": None}}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(change))
+    assert load(tmp_path / "mine.yaml").pretraining("cae-b-300").clip is None
+
+
+def test_what_a_method_does_not_see_is_none_of_its_params():
+    """So that another mask, or number of cached views, trains no contrastive model again."""
+    other = load(PARAMS / "demo.yaml", {"mask": {"count": 10}, "view": {"views": 3, "jitter": 0.1}})
+    demo = load(PARAMS / "demo.yaml")
+    same = {name for name in demo.models if demo.pretraining(name) == other.pretraining(name)}
+    assert same == {"moco-v3-s-300", "moco-v3-b-300", "dino-b-400", "deit-s-300", "deit-b-300"}
+
+
+def test_a_released_model_is_not_held_to_how_it_would_be_trained():
+    change = {"mae-b-1600": {"batch_size": 10, "warmup_epochs": 2000, "mask": {"count": 196}}}
+    assert load(PARAMS / "paper.yaml", {"models": change}).pretraining("mae-b-1600").source == "released"
