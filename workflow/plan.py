@@ -51,7 +51,7 @@ class Plan:
     def __init__(self, params: Params, tables: str = "params/tables.yaml"):
         named = {**read(PAPER)["models"], **params.models}  # a scale may leave models out
         self.params, self.tables = params, load_tables(tables, named)
-        self.recipes = {name: params.pretraining(name) for name in params.models}
+        self.recipes = params.pretrainings()
         made_below = f"data/{params.scale}/"  # data sets that the project writes itself; others are only read
         self.made = [name for name, data in params.datasets.items() if data.root.startswith(made_below)]
         self.indexed = [name for name in params.datasets if name not in self.made]

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from cae.params.strict import NonNegative, Pair, Positive, Rate, Share, Strict, refusal
+from cae.params.downstream import Downstream
+from cae.params.strict import Name, NonNegative, Pair, Positive, Rate, Share, Strict, refusal
 
 
 class SegmentationOfSize(Strict):
@@ -19,13 +20,12 @@ class SegmentationSize(SegmentationOfSize):
     lrs: Annotated[list[Rate], Field(min_length=1)]  # the best of them counts
 
 
-class SegmentationShared(Strict):
+class SegmentationShared(Downstream):
+    step = "segment"
+
     steps: Positive
     warmup_steps: NonNegative
-    batch_size: Positive
     micro_batch: Annotated[int, Field(ge=2)]  # the mean of a single image has no variance for its batch norm
-    betas: Pair
-    weight_decay: float
     relative_positions: bool  # as in fine-tuning
     # Long and short side that an image is to fit in.
     scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
@@ -44,12 +44,10 @@ class Segmentation(SegmentationShared, SegmentationOfSize):
 
 
 class Segmentations(SegmentationShared):
-    sizes: dict[str, SegmentationSize]
+    sizes: dict[Name, SegmentationSize]
 
     @model_validator(mode="after")
     def trainable(self):
-        if self.batch_size % self.micro_batch:
-            raise refusal(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
         if self.warmup_steps >= self.steps:
             raise refusal(f"warmup_steps {self.warmup_steps} leaves none of the {self.steps} steps")
         if self.stride > self.crop:

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from cae.params.strict import NonNegative, Pair, Positive, Rate, Share, Strict, refusal
+from cae.params.downstream import Downstream
+from cae.params.strict import Name, NonNegative, Positive, Rate, Share, Strict, refusal
 
 
 class CropPolicy(Strict):
@@ -22,15 +23,13 @@ class DetectionSize(Strict):
     drop_path: Annotated[float, Field(ge=0, lt=1)]
 
 
-class DetectionShared(Strict):
+class DetectionShared(Downstream):
+    step = "detect"
+
     epochs: Positive
     milestones: list[Positive]  # epochs after which the rate is a tenth
     warmup_steps: NonNegative
     warmup_ratio: Share  # of the rate, at first
-    batch_size: Positive
-    micro_batch: Positive
-    betas: Pair
-    weight_decay: float
     heads: Literal["public", "torchvision"]
     flip: Share
     crop: CropPolicy | None = None
@@ -47,12 +46,10 @@ class Detection(DetectionShared, DetectionSize):
 
 
 class Detections(DetectionShared):
-    sizes: dict[str, DetectionSize]
+    sizes: dict[Name, DetectionSize]
 
     @model_validator(mode="after")
     def trainable(self):
-        if self.batch_size % self.micro_batch:
-            raise refusal(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
         if late := [epoch for epoch in self.milestones if epoch >= self.epochs]:
             raise refusal(f"milestones: {late[0]} is not before the last of {self.epochs} epochs")
         if self.short_sides != sorted(self.short_sides) or self.short_sides[-1] > self.long_side:

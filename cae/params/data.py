@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from cae.params.strict import Pair, Positive, Share, Strict
+from cae.params.strict import Name, Pair, Positive, Share, Strict, refusal
 
 Layout = Literal["imagenet", "ade20k", "coco", "food101", "clipart", "sketch"]
 LAYOUTS = get_args(Layout)
@@ -16,9 +16,25 @@ class Dataset(Strict):
     classes: Positive | None = None  # of pixel labels; images in folders count themselves
 
 
+def _in_their_layouts(datasets: dict[str, Dataset]) -> dict[str, Dataset]:
+    for name, dataset in datasets.items():
+        if name in LAYOUTS and dataset.layout != name:
+            raise refusal(f"{dataset.layout}: this data set is read in the layout {name}", name, "layout")
+    return datasets
+
+
+Datasets = Annotated[dict[Name, Dataset], AfterValidator(_in_their_layouts)]
+
+
 class Image(Strict):
     size: Positive
     patch: Positive
+
+    @model_validator(mode="after")
+    def of_whole_patches(self):
+        if self.size % self.patch:
+            raise refusal(f"size {self.size} is not a multiple of patch {self.patch}")
+        return self
 
     @property
     def grid(self) -> int:
@@ -41,6 +57,33 @@ class Mask(Strict):
     count: Positive
     min_block: Positive
     min_aspect: Annotated[float, Field(gt=0, le=1)]
+
+
+class Masking(Mask):
+    """A mask as params say it: how many patches, or which share of them."""
+
+    count: Positive | None = None
+    share: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def count_or_share(self):
+        if (self.count is None) == (self.share is None):
+            raise refusal("needs either `count` or `share`")
+        return self
+
+
+class Masked(Strict):
+    """A mask, and the image that its share is of."""
+
+    image: Image
+    mask: Masking
+
+    @property
+    def counted(self) -> Mask:
+        """What jobs are told; of a share at least one patch is masked, and one visible."""
+        patches = self.image.grid**2
+        count = self.mask.count or min(max(1, round(self.mask.share * patches)), patches - 1)
+        return Mask(**self.mask.model_dump(exclude={"count", "share"}), count=count)
 
 
 class Supervision(Strict):

@@ -7,6 +7,8 @@ import yaml
 
 from cae.errors import UserError
 
+INSTEAD = {"count": "share", "share": "count"}  # of a mask: whichever is said over the other replaces it
+
 
 def merge(base: dict, over: dict) -> dict:
     """`over` laid on `base`, mapping by mapping; a null removes what the base says, or stays to remove what a further one
@@ -19,6 +21,8 @@ def merge(base: dict, over: dict) -> dict:
             out[key] = merge(out[key], value)
         else:
             out[key] = value
+            if value is not None and key in INSTEAD and INSTEAD[key] not in over:
+                out.pop(INSTEAD[key], None)
     return out
 
 

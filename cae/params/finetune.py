@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from cae.params.data import Crop, Supervision
-from cae.params.strict import NonNegative, Pair, Positive, Rate, Strict, refusal
+from cae.params.downstream import Downstream
+from cae.params.strict import Name, NonNegative, Positive, Rate, Strict, refusal
 
 
 class FineTuneSize(Strict):
@@ -17,13 +18,11 @@ class FineTuneSize(Strict):
     drop_path: Annotated[float, Field(ge=0, lt=1)]
 
 
-class FineTuneShared(Supervision):
+class FineTuneShared(Downstream, Supervision):
+    step = "finetune"
+
     warmup_epochs: NonNegative
-    batch_size: Positive
-    micro_batch: Positive
     min_lr: float
-    betas: Pair
-    weight_decay: float
     relative_positions: bool  # biases of attention, from zero, beside the encoder's own positions
     view: Crop
 
@@ -33,12 +32,10 @@ class FineTune(FineTuneShared, FineTuneSize):
 
 
 class FineTunings(FineTuneShared):
-    sizes: dict[str, FineTuneSize]
+    sizes: dict[Name, FineTuneSize]
 
     @model_validator(mode="after")
     def trainable(self):
-        if self.batch_size % self.micro_batch:
-            raise refusal(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
         if self.micro_batch % 2:
             raise refusal(f"micro_batch {self.micro_batch} is odd: images are mixed in pairs")
         for name, size in self.sizes.items():

@@ -8,13 +8,20 @@ from pydantic import ValidationError
 from cae.errors import UserError
 from cae.params.files import layers, merged
 from cae.params.scale import Params
-from cae.params.strict import describe
+from cae.params.strict import describe, refusal, unknown
 
 
 def validate(parts: list[tuple[str, dict]]) -> Params:
     """The params of layers; an error names the layer that the key stands in."""
+    whole = merged(parts)
+    mappings = [raw["models"] for _, raw in reversed(parts) if isinstance(raw.get("models"), dict)]
+    described = [name for models in mappings for name, entry in models.items() if entry is not None]
     try:
-        return Params(**merged(parts))
+        if isinstance(models := whole.get("models"), dict):
+            if wrong := [name for name in models if models[name] is None and name not in described]:
+                raise refusal(unknown(wrong[0], described), "models")
+            whole["models"] = dict.fromkeys(described) | models  # those that a layer leaves out stay known
+        return Params(**whole)
     except ValidationError as error:
         lines = (f"{_where(parts, e)}: {describe(e)}" for e in error.errors())
         raise UserError("\n".join(lines)) from None
@@ -22,10 +29,7 @@ def validate(parts: list[tuple[str, dict]]) -> Params:
 
 def _where(parts: list[tuple[str, dict]], error: dict) -> str:
     """The layer that holds most of the path to an error's key, the overruling one if several do."""
-    keys = [str(key) for key in error["loc"]]
-    said = re.match(r"([a-z_]+(?:\.[\w-]+)+)(?:: (\w+): )?", error["msg"])  # by the validators of Params itself
-    keys += [*said[1].split("."), *([said[2]] if said[2] else [])] if said else []
-    keys += re.findall(r"unknown key '([^']*)'", error["msg"])
+    keys = [*map(str, error["loc"]), *re.findall(r"unknown key '([^']*)'", error["msg"])]
 
     def depth(raw) -> int:
         for i, key in enumerate(keys):

@@ -59,8 +59,8 @@ class MaskedPretraining(Pretraining):
 
     def trainable(self) -> None:
         super().trainable()
-        if self.mask.count >= self.image.grid**2:
-            raise refusal("mask.count leaves no patch visible")
+        if self.mask.count >= (patches := self.image.grid**2):
+            raise refusal(f"{self.mask.count} masked of {patches} patches leave none visible", "mask", "count")
 
 
 class CAEModel(MaskedPretraining, CAERecipe):

@@ -32,6 +32,5 @@ class Probes(Strict):
     def divisible(self):
         for name in ("linear", "attentive"):
             if (batch := getattr(self, name).batch_size) % self.micro_batch:
-                message = f"{name}.batch_size {batch} is not a multiple of micro_batch {self.micro_batch}"
-                raise refusal(message)
+                raise refusal(f"{batch} is not a multiple of micro_batch {self.micro_batch}", name, "batch_size")
         return self

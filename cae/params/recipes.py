@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from cae.params.data import Crop, Mask, Supervision, View
+from cae.params.data import Crop, Masking, Supervision, View
 from cae.params.strict import NonNegative, Pair, Positive, Rate, Share, Strict, refusal, unknown
 
 
@@ -26,10 +26,10 @@ class Recipe(Strict):
     @classmethod
     def refuse_unknown_parts(cls, value: Any, info: ValidationInfo) -> Any:
         view = View if issubclass(cls, MaskedRecipe) else Crop
-        valid = {"view": view, "mask": Mask}[info.field_name].model_fields
+        valid = {"view": view, "mask": Masking}[info.field_name].model_fields
         for key in value if isinstance(value, dict) else ():  # of a model they are whole, and typed
             if key not in valid:
-                raise refusal(unknown(key, valid), "unknown_key")
+                raise refusal(unknown(key, valid))
         return value
 
 

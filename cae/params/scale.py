@@ -1,7 +1,7 @@
 """A scale as a whole: its sections, what relates them to each other, and each job's part of them."""
 
 import functools
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -9,28 +9,30 @@ from cae.errors import UserError
 from cae.params.ade20k import Segmentation, Segmentations
 from cae.params.analyses import Analyses
 from cae.params.coco import Detection, Detections
-from cae.params.data import LAYOUTS, Crop, Dataset, Image, Mask, View
+from cae.params.data import Crop, Datasets, Image, Mask, Masked, Masking, View
+from cae.params.downstream import Downstream
 from cae.params.files import merge
 from cae.params.finetune import FineTune, FineTunings
 from cae.params.models import Pretraining, Size, read_model
 from cae.params.probes import Probes
 from cae.params.recipes import MaskedRecipe, Recipes
 from cae.params.resources import AllResources
-from cae.params.strict import Seed, Strict, describe, refusal, unknown
+from cae.params.strict import Name, Seed, Strict, moved, refusal, unknown
 from cae.params.tokenizers import Tokenizer
 
 
 class Params(Strict):
-    scale: str
+    scale: Name
     seed: Seed
-    datasets: dict[str, Dataset]
+    datasets: Datasets
     image: Image
     view: View
-    mask: Mask
-    tokenizers: dict[str, Tokenizer]
-    sizes: dict[str, Size]
+    mask: Masking
+    tokenizers: dict[Name, Tokenizer]
+    sizes: dict[Name, Size]
     recipes: Recipes
-    models: dict[str, dict]
+    models: dict[Name, dict | None]  # None: left out
+    only: Annotated[list[str], Field(min_length=1)] | None = None  # all models but these are left out
     probes: Probes
     finetune: FineTunings
     ade20k: Segmentations
@@ -40,97 +42,98 @@ class Params(Strict):
     panels: Annotated[list[str], Field(min_length=1)]  # models whose predictions the report shows
     resources: AllResources
 
+    @model_validator(mode="before")
+    @classmethod
+    def leave_out(cls, data: Any) -> Any:
+        only, models = data.get("only"), data.get("models")
+        if not isinstance(only, list) or not isinstance(models, dict):
+            return data
+        return data | {"models": {name: entry if name in only else None for name, entry in models.items()}}
+
     @model_validator(mode="after")
-    def resolvable(self):
-        grid = self.image.grid
-        if self.image.size % self.image.patch:
-            raise refusal("image: size is not a multiple of patch")
-        if self.mask.count >= grid**2:
-            raise refusal("mask.count leaves no patch visible")
-        models = {name: self.pretraining(name) for name in self.models}
-        wanted = {(model.target_tokenizer, model.image.grid) for model in models.values() if model.target_tokenizer}
-        for name, grid in sorted(wanted):
-            tokenizer = self.tokenizers[name]
-            released = tokenizer.source == "released"
-            per_token = 8 if released else 2**tokenizer.layers  # pixels a side, or a divisor of them
-            side, rest = divmod(tokenizer.input_size, grid)
-            if rest or side % per_token or (released and side != 8):
-                message = (
-                    f"tokenizers.{name}.input_size {tokenizer.input_size} does not give this tokenizer {grid} tokens a side, "
-                    "one for each patch"
-                )
-                raise refusal(message)
+    def names_are_known(self):
+        for key, names in {
+            ("only",): self.only or [],
+            ("analyses", "figure4", "models"): self.analyses.figure4.models,
+            ("analyses", "figure5", "models"): self.analyses.figure5.models,
+            ("panels",): self.panels,
+        }.items():
+            if wrong := [name for name in names if name not in self.models]:
+                raise refusal(unknown(wrong[0], self.models), *key)
+        for section, recipe in self.downstream().items():
+            if wrong := recipe.sizes.keys() - self.sizes.keys():
+                raise refusal(unknown(min(wrong), self.sizes), section, "sizes")
+        return self
+
+    @model_validator(mode="after")
+    def models_fit(self):
         devices = max(1, self.resources.pretrain.gpus)
-        for name, model in models.items():
+        for name, model in self.pretrainings().items():
+            grid, wanted = model.image.grid, model.target_tokenizer
+            if wanted and not self.tokenizers[wanted].gives(grid):
+                size = self.tokenizers[wanted].input_size
+                message = f"{size} does not give this tokenizer {grid} tokens a side, one for each patch"
+                raise refusal(message, "tokenizers", wanted, "input_size")
+            pixels = (model.method, model.source, getattr(model, "target", None)) == ("cae", "built", "pixels")
+            if name in self.analyses.figure4.models and not pixels:
+                message = f"{name} is not a CAE that is trained here to predict pixels"
+                raise refusal(message, "analyses", "figure4", "models")
             if model.source == "released":
                 continue
             if model.batch_size % (model.micro_batch * devices):
-                message = (
-                    f"resources.pretrain.gpus: batch_size of {name} is not a multiple of micro_batch x {devices} GPUs"
-                )
-                raise refusal(message)
+                message = f"batch_size of {name} is not a multiple of micro_batch x {devices} GPUs"
+                raise refusal(message, "resources", "pretrain", "gpus")
             if model.method == "moco_v3" and model.batch_size != model.micro_batch * devices:
-                message = (
-                    f"models.{name}: batch_size must be micro_batch x {devices} GPUs: a MoCo v3 image is contrasted with "
-                    "those of one pass"
-                )
-                raise refusal(message)
-        try:
-            recipes = {"finetune": self.finetune, "transfer": self.transferring}
-        except ValidationError as error:
-            raise refusal("; ".join(f"transfer.{describe(e)}" for e in error.errors())) from None
-        if self.ade20k.crop % (2 * self.image.patch):
-            raise refusal(
-                f"ade20k: crop {self.ade20k.crop} is not a multiple of two patches of {self.image.patch} pixels"
-            )
-        steps = dict.fromkeys(recipes, "finetune") | {"ade20k": "segment", "coco": "detect"}
-        for name, recipe in (recipes | {"ade20k": self.ade20k, "coco": self.coco}).items():
-            step = steps[name]
-            devices = max(1, getattr(self.resources, step).gpus)
-            if wrong := recipe.sizes.keys() - self.sizes.keys():
-                raise refusal(f"{name}.sizes: {unknown(min(wrong), self.sizes)}")
-            if recipe.batch_size % (recipe.micro_batch * devices):
-                raise refusal(
-                    f"resources.{step}.gpus: {name}.batch_size {recipe.batch_size} is not a multiple of micro_batch x "
-                    f"{devices} GPUs"
-                )
-        for model in [*self.analyses.figure4.models, *self.analyses.figure5.models]:
-            if model not in self.models:
-                raise refusal(f"analyses: {unknown(model, self.models)}")
-        if wrong := set(self.panels) - self.models.keys():
-            raise refusal(f"panels: {unknown(min(wrong), self.models)}")
-        for name in self.analyses.figure4.models:
-            model = models[name]
-            if (model.method, model.source, getattr(model, "target", None)) != ("cae", "built", "pixels"):
-                raise refusal(f"analyses.figure4.models: {name} is not a CAE that is trained here to predict pixels")
-        for name, dataset in self.datasets.items():
-            if name in LAYOUTS and dataset.layout != name:
-                raise refusal(f"datasets.{name}.layout: {dataset.layout}: this data set is read in the layout {name}")
+                message = f"must be micro_batch x {devices} GPUs: a MoCo v3 image is contrasted with those of one pass"
+                raise refusal(message, "models", name, "batch_size")
         return self
+
+    @model_validator(mode="after")
+    def downstream_fits(self):
+        for section, recipe in self.downstream().items():
+            devices = max(1, getattr(self.resources, recipe.step).gpus)
+            if recipe.batch_size % (recipe.micro_batch * devices):
+                message = f"batch_size {recipe.batch_size} is not a multiple of micro_batch x {devices} GPUs"
+                raise refusal(f"{section}.{message}", "resources", recipe.step, "gpus")
+        if self.ade20k.crop % (2 * self.image.patch):
+            message = f"{self.ade20k.crop} is not a multiple of two patches of {self.image.patch} pixels"
+            raise refusal(message, "ade20k", "crop")
+        return self
+
+    def pretrainings(self) -> dict[str, Pretraining]:
+        """The models that are run."""
+        return {name: self.pretraining(name) for name, entry in self.models.items() if entry is not None}
 
     def pretraining(self, name: str) -> Pretraining:
         """The model `name`: what all share, its size, the method's recipe, its own entry, the later over the earlier."""
-
-        def refuse(message):
-            raise refusal(f"models.{name}: {message}")
-
+        own = ("models", name)
         entry = dict(self.models[name])
         size, method = entry.pop("size", None), entry.get("method")
         if size not in self.sizes:
-            refuse(f"size: {unknown(size, self.sizes)}")
+            raise refusal(unknown(size, self.sizes), *own, "size")
         if method not in Recipes.model_fields:
-            refuse(f"method: {unknown(method, Recipes.model_fields)}")
+            raise refusal(unknown(method, Recipes.model_fields), *own, "method")
         recipe = getattr(self.recipes, method)
         masked = isinstance(recipe, MaskedRecipe)
         view = self.view if masked else Crop(**self.view.model_dump(include=set(Crop.model_fields)))
         shared = {"seed": self.seed, "image": self.image, "view": view} | ({"mask": self.mask} if masked else {})
-        parts = [shared, self.sizes[size], recipe, entry]
+        said = {(): shared, ("sizes", size): self.sizes[size], ("recipes", method): recipe, own: entry}
+        said = {place: plain(part) for place, part in said.items()}
+        whole = functools.reduce(merge, said.values())
+
+        def place(key: tuple) -> tuple:
+            """Where the params say it, the later before the earlier."""
+            key = key[1:] if key[:1] == (method,) else key
+            return next((where + key for where in reversed(said) if holds(said[where], key)), own + key)
+
         try:
-            model = read_model(functools.reduce(merge, (plain(part) for part in parts)))
+            if masked:
+                whole["mask"] = Masked(**{key: whole.get(key) for key in Masked.model_fields}).counted.model_dump()
+            model = read_model(whole)
         except ValidationError as error:
-            refuse("; ".join(describe({**e, "loc": e["loc"][1:]}) for e in error.errors()))
+            raise moved(error, place) from None
         if model.target_tokenizer and model.tokenizer not in self.tokenizers:
-            refuse(f"tokenizer: {unknown(model.tokenizer, self.tokenizers)}")
+            raise refusal(unknown(model.tokenizer, self.tokenizers), *place(("tokenizer",)))
         return model
 
     def finetuning(self, name: str, protocol: str = "finetune") -> FineTune:
@@ -154,9 +157,21 @@ class Params(Strict):
             raise UserError(f"{section}.sizes: no recipe for the size {size!r} of {name}; there is: {', '.join(sizes)}")
         return sizes[size].model_dump()
 
+    def downstream(self) -> dict[str, Downstream]:
+        """The sections of training over pretrained encoders."""
+        sections = [*self, ("transfer", self.transferring)]
+        return {name: section for name, section in sections if isinstance(section, Downstream)}
+
     @property
     def transferring(self) -> FineTunings:
-        return FineTunings.model_validate(merge(self.finetune.model_dump(), self.transfer))
+        try:
+            return FineTunings.model_validate(merge(self.finetune.model_dump(), self.transfer))
+        except ValidationError as error:
+            raise moved(error, lambda key: ("transfer", *key)) from None
+
+    @property
+    def shared_mask(self) -> Mask:
+        return Masked(image=self.image, mask=self.mask).counted
 
 
 def plain(part) -> dict:
@@ -164,3 +179,8 @@ def plain(part) -> dict:
     if isinstance(part, BaseModel):
         return part.model_dump(exclude_none=True)
     return {key: plain(value) if isinstance(value, BaseModel) else value for key, value in part.items()}
+
+
+def holds(part: Any, key: tuple) -> bool:
+    """Whether nested mappings have the nested `key`."""
+    return not key or (isinstance(part, dict) and key[0] in part and holds(part[key[0]], key[1:]))

@@ -1,9 +1,11 @@
 """What all params share: unknown keys are refused, nothing is converted silently, a mistake is one line of words."""
 
 import difflib
+import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 Positive = Annotated[int, Field(gt=0)]
@@ -25,13 +27,28 @@ class Strict(BaseModel):
     def refuse_unknown_keys(cls, data: Any) -> Any:
         for key in data if isinstance(data, dict) else ():
             if key not in cls.model_fields:
-                raise refusal(unknown(key, cls.model_fields), "unknown_key")
+                raise refusal(unknown(key, cls.model_fields))
         return data
 
 
-def refusal(message: str, kind: str = "refused") -> PydanticCustomError:
-    """To raise in a validator: pydantic would read braces in the message as places to fill."""
-    return PydanticCustomError(kind, "{message}", {"message": message})
+def refusal(message: str, *key: str) -> ValidationError:
+    """To raise in a validator: what is wrong with `key` below what it validates, or with all of that."""
+    return _error([(message, key, {})])
+
+
+def moved(error: ValidationError, place: Callable[[tuple], tuple]) -> ValidationError:
+    """The same about other keys: `place` says where each is to be found."""
+    return _error([(each["msg"], place(each["loc"]), each["input"]) for each in error.errors()])
+
+
+def _error(lines: list[tuple[str, tuple, Any]]) -> ValidationError:
+    return ValidationError.from_exception_data(
+        "params",
+        [  # a message stands for itself: pydantic would read its braces as places to fill
+            {"type": PydanticCustomError("refused", "{message}", {"message": message}), "loc": key, "input": found}
+            for message, key, found in lines
+        ],
+    )
 
 
 def unknown(key: str, valid) -> str:
@@ -42,10 +59,15 @@ def unknown(key: str, valid) -> str:
 
 def describe(error: dict) -> str:
     """One pydantic error as "key.key: message"."""
-    where = ".".join(str(part) for part in error["loc"])
-    value = (
-        ""
-        if error["type"] in ("unknown_key", "missing") or isinstance(error["input"], dict)
-        else f" (found {error['input']!r})"
-    )
-    return (f"{where}: " if where else "") + error["msg"] + value
+    where = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    found = "" if isinstance(error["input"], dict) else f" (found {error['input']!r})"
+    return (f"{where}: " if where else "") + error["msg"] + found
+
+
+def _named(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise refusal(f"not a name: {name!r}; letters, digits, '.', '_' and '-' make one, neither '.' nor '-' first")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_named)]  # becomes a part of paths and a word of command lines

@@ -25,6 +25,10 @@ class DVAE(Strict):
     temperature: Pair  # Gumbel-softmax: from, to
     usage_weight: float
 
+    def gives(self, grid: int) -> bool:
+        """Whether `grid` tokens a side."""
+        return self.input_size % (grid * 2**self.layers) == 0
+
 
 class ReleasedTokenizer(Strict):
     """A published tokenizer, from the file of its weights. 8 pixels a side become one token."""
@@ -35,6 +39,9 @@ class ReleasedTokenizer(Strict):
     input_size: Positive
     vocabulary: Annotated[int, Field(ge=2, le=65536)]
     shards: Positive = 1
+
+    def gives(self, grid: int) -> bool:
+        return self.input_size == 8 * grid
 
 
 class DALLE(ReleasedTokenizer):

@@ -9,7 +9,7 @@ import pandas as pd
 import yaml
 
 from cae.files import atomic, read_json, revision
-from cae.params import Params, Table, read, validate
+from cae.params import Params, Table, read
 from cae.reporting import models
 from cae.reporting.tables import MISSING, cells_as_text, notes_of
 
@@ -54,7 +54,7 @@ def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
         seed=params["seed"],
         revision=revision(),
         yaml=yaml.safe_dump(params, sort_keys=False),
-        **summary(validate([("--params", params)])),
+        **summary(Params(**params)),
     )
     with atomic(output) as temporary:
         temporary.write_text(page)
@@ -124,7 +124,7 @@ def heading(name: str) -> str:
 def summary(params: Params) -> dict:
     """How many models were made how; and their resolved recipes, method by method: what differs between models, one line
     a model, and what all of the method share."""
-    recipes = {name: params.pretraining(name) for name in params.models}
+    recipes = params.pretrainings()
     built = [recipe.epochs for recipe in recipes.values() if recipe.source == "built"]
     methods = {}
     for name, recipe in recipes.items():

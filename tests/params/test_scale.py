@@ -51,7 +51,7 @@ def test_scales_are_differences_to_the_paper(scale):
         ({"ade20k": {"stride": 513}}, "ade20k: stride 513 is above crop 512: windows would leave gaps"),
         ({"ade20k": {"scale": [512, 2048]}}, "ade20k: scale [512, 2048] is not the long side and then the short one"),
         ({"ade20k": {"micro_batch": 1}}, "ade20k.micro_batch: Input should be greater than or equal to 2"),
-        ({"ade20k": {"crop": 520}}, "ade20k: crop 520 is not a multiple of two patches of 16 pixels"),
+        ({"ade20k": {"crop": 520}}, "ade20k.crop: 520 is not a multiple of two patches of 16 pixels"),
         ({"ade20k": {"sizes": {"bass": {"lrs": [0.1], "layer_decay": 0.5, "drop_path": 0.0, "channels": 8}}}},
          "ade20k.sizes: unknown key 'bass'; did you mean 'base'?"),
         ({"resources": {"segment": {"gpus": 3}}}, "ade20k.batch_size 16 is not a multiple of micro_batch x 3 GPUs"),
