@@ -5,6 +5,7 @@ snakemake --cores all reports/demo/figures/figure5.png    one figure, and only w
 snakemake --configfile params/paper.yaml --profile slurm --config imagenet=/path ade20k=/path
 """
 
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -27,6 +28,8 @@ try:
     plan = Plan(P)
 except UserError as error:
     raise WorkflowError(str(error)) from None
+for name, reason in plan.left_out.items():
+    print(f"{name} is left out: {reason}", file=sys.stderr)
 
 
 wildcard_constraints:
@@ -36,7 +39,7 @@ wildcard_constraints:
     indexed=one_of(plan.indexed),
     tokenizer=one_of(P.tokenizers),
     cache=one_of(plan.caches),
-    model=one_of(P.models),
+    model=one_of(plan.recipes),
     table=one_of(plan.tables),
     figure=one_of(plan.analyses),
 

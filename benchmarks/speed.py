@@ -60,7 +60,7 @@ def stepper(params, batch: int, device: str):
     if device == "cpu":
         use_onednn(model)  # as the training loop does
     optimizer = adamw(model, lr=1e-4, betas=params.betas, weight_decay=params.weight_decay)
-    mask = getattr(params, "mask", PAPER.mask)  # contrastive methods have none
+    mask = getattr(params, "mask", PAPER.shared_mask)  # contrastive methods have none
     masks = draw_masks(mask, np.arange(batch), seed=0, epoch=0, grid=14)
     visible, masked = (torch.from_numpy(ids).to(device) for ids in split_ids(masks))
     small = getattr(params, "local_crops", 0)
@@ -124,7 +124,7 @@ def loading(count: int) -> None:
     indices = np.arange(count)
 
     def masks():
-        draw_masks(PAPER.mask, np.arange(256), seed=0, epoch=0, grid=14)
+        draw_masks(PAPER.shared_mask, np.arange(256), seed=0, epoch=0, grid=14)
 
     whole, decode, mask = seconds([lambda: batches[0, indices], lambda: [images[i] for i in indices], masks], 5, "cpu")
     print(

@@ -26,6 +26,6 @@ def test_bad_params_are_told_without_a_traceback(tmp_path, params, message):
 
 
 def test_missing_manifest_is_named(tiny, tmp_path):
-    job = text(figure3=tiny.analyses.figure3, image=tiny.image, view=tiny.view, mask=tiny.mask, seed=0)
+    job = text(figure3=tiny.analyses.figure3, image=tiny.image, view=tiny.view, mask=tiny.shared_mask, seed=0)
     with pytest.raises(SystemExit, match="none.json: no such file; make it with `snakemake"):
         main(["masks-and-crops", "--data", f"{tmp_path}/none.json", "--params", job, "--output", f"{tmp_path}/x.npz"])

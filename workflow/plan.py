@@ -16,6 +16,7 @@ DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
 TRANSFERS = ("food101", "clipart", "sketch")  # fine-tuning on the data sets of these names
 DETECTORS = ("coco-mask", "coco-cascade")
 DATA = {"ade20k": "ade20k", **dict.fromkeys(DETECTORS, "coco"), **{name: name for name in TRANSFERS}}  # else ImageNet
+PANELS = {"segmentation": "ade20k", "detection": "coco-mask"}  # figure: the protocol whose predictions it shows
 SEEN = ("seed", "view", "image")  # what an image's tokens depend on besides their tokenizer
 KINDS = {"dvae": "d-VAE", "dalle": "DALL-E", "vqgan": "VQGAN"}  # of tokenizers
 
@@ -49,8 +50,7 @@ class Plan:
     """The jobs that params/tables.yaml and the analyses ask for."""
 
     def __init__(self, params: Params, tables: str = "params/tables.yaml"):
-        named = {**read(PAPER)["models"], **params.models}  # a scale may leave models out
-        self.params, self.tables = params, load_tables(tables, named)
+        self.params, self.tables = params, load_tables(tables, read(PAPER)["models"] | params.models)
         self.recipes = params.pretrainings()
         made_below = f"data/{params.scale}/"  # data sets that the project writes itself; others are only read
         self.made = [name for name, data in params.datasets.items() if data.root.startswith(made_below)]
@@ -69,8 +69,14 @@ class Plan:
                 cache = name if job == shared else f"{name}-{text_hash(job)[:8]}"
                 self.cache_of[model], self.caches[cache] = cache, (name, job)
 
+        needs = self.needs()
+        self.left_out = {figure: why for figure, need in needs.items() if (why := self.lacking(*need))}
+        self.shown = {figure: models for figure, (_, models) in needs.items() if figure not in self.left_out}
+        self.analyses = [figure for figure in Analyses.model_fields if figure in self.shown]
+        self.panels = {figure: protocol for figure, protocol in PANELS.items() if figure in self.shown}
+        self.counted = [name for name in ("imagenet", "ade20k") if name in params.datasets]  # on the page
+
         # What is wanted, each once and in order; rows of models that this scale leaves out ask for nothing.
-        analyses = params.analyses
         self.cells = unique(cell for name in self.tables for cell in self.cells_of(name))
         for protocol, model in self.cells:
             if protocol in ("finetune", *TRANSFERS):
@@ -83,15 +89,37 @@ class Plan:
                 raise UserError(
                     f"{tables}: {model}: cells: supervised: it has no classifier of its own; deit models have"
                 )
-        self.models = unique([model for _, model in self.cells] + analyses.figure4.models + analyses.figure5.models)
+        analysed = [model for figure in self.analyses for model in self.shown[figure]]
+        named = self.recipes if params.only else []
+        self.models = unique([*(model for _, model in self.cells), *analysed, *named])
+        if "imagenet" not in params.datasets and (here := [name for name in self.models if name in self.built_models]):
+            raise UserError(f"datasets.imagenet: null, but {here[0]} is pretrained here, on it; leave it out, too")
         self.wanted_caches = unique(self.cache_of[model] for model in self.models if model in self.cache_of)
         self.tokenizers = unique(self.caches[cache][0] for cache in self.wanted_caches)
         self.trained = [model for model in self.models if model in self.built_models and self.recipes[model].epochs]
-        self.analyses = list(Analyses.model_fields)
         drawn = [f"tokenizer-{name}" for name in self.tokenizers if name in self.built_tokenizers]
-        panels = {"segmentation": "ade20k", "detection": "coco-mask"}  # figure: protocol whose predictions it shows
-        self.panels = {name: protocol for name, protocol in panels.items() if self.data_of(protocol) in params.datasets}
         self.figures = [*self.panels, *self.analyses, *drawn, *(["training"] if self.trained else [])]
+
+    def needs(self) -> dict[str, tuple[str, list[str]]]:
+        """Of each figure its data set, and the models that it shows; panels show those of theirs that are there."""
+        analyses, panels = self.params.analyses, self.params.panels
+        panels = [model for model in panels if model in self.recipes] or panels
+        return {
+            "figure3": ("imagenet", []),
+            "figure4": ("imagenet", analyses.figure4.models),
+            "figure5": ("ade20k", analyses.figure5.models),
+            **{figure: (self.data_of(protocol), panels) for figure, protocol in PANELS.items()},
+        }
+
+    def lacking(self, dataset: str, models: list[str]) -> str | None:
+        """Which of these this scale leaves out."""
+        if dataset not in self.params.datasets:
+            return f"it needs the data set {dataset}, which is null"
+        for model in models:
+            if model not in self.recipes:
+                how = "not in `only`" if self.params.only and model not in self.params.only else "null"
+                return f"it needs the model {model}, which is {how}"
+        return None
 
     def rows_of(self, table: str) -> list[Row]:
         return [row for row in self.tables[table].rows if row.model in self.recipes]

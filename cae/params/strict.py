@@ -64,10 +64,10 @@ def describe(error: dict) -> str:
     return (f"{where}: " if where else "") + error["msg"] + found
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
         raise refusal(f"not a name: {name!r}; letters, digits, '.', '_' and '-' make one, neither '.' nor '-' first")
     return name
 
 
-Name = Annotated[str, AfterValidator(_named)]  # becomes a part of paths and a word of command lines
+Name = Annotated[str, AfterValidator(named)]  # becomes a part of paths and a word of command lines

@@ -7,7 +7,7 @@ from pydantic import ValidationError, field_validator
 
 from cae.errors import UserError
 from cae.params.files import read
-from cae.params.strict import Strict, describe, unknown
+from cae.params.strict import Strict, describe, named, unknown
 
 Protocol = Literal[
     "finetune",
@@ -76,7 +76,7 @@ def load_tables(path: str | Path, models) -> dict[str, Table]:
     tables = {}
     for name, raw in read(path).items():
         try:
-            tables[name] = table = Table.model_validate(raw)
+            tables[named(name)] = table = Table.model_validate(raw)
         except ValidationError as error:
             raise UserError("\n".join(f"{path}: {name}: {describe(e)}" for e in error.errors())) from None
         for row in table.rows:

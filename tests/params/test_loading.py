@@ -118,3 +118,55 @@ def test_a_mistake_in_the_base_is_told_of_the_base(tmp_path):
         with pytest.raises(UserError) as error:
             load(tmp_path / "demo.yaml")
         assert "paper.yaml: " in str(error.value) and "demo.yaml" not in str(error.value)
+
+
+NAMED = {
+    "models": {"method": "cae", "size": "base", "epochs": 1},
+    "sizes": {"width": 8, "depth": 1, "heads": 1, "layer_scale": 1.0},
+    "tokenizers": {"kind": "dalle", "source": "released", "file": "a b", "input_size": 112, "vocabulary": 8192},
+    "datasets": {"layout": "coco", "root": "/data/$(any text) is quoted"},
+}
+
+
+@pytest.mark.parametrize("section", ["scale", *NAMED])
+def test_what_becomes_a_part_of_paths_and_commands_is_a_name(section):
+    def load_with(name):
+        load(PARAMS / "demo.yaml", {section: {name: NAMED[section]} if section in NAMED else name})
+
+    load_with("x.1_y-Z")
+    for name in ("x$(touch pwned)", "a b", "../evil", ".", "..", ".x", "-x", "", "a/b", "a\n", "ä", "{x}"):
+        with pytest.raises(UserError) as error:
+            load_with(name)
+        key = f"{section}.{name}" if section in NAMED else section
+        assert str(error.value).startswith(f"overrides: {key}: not a name: {name!r}; ")
+
+
+def test_a_count_of_masked_patches_that_does_not_fit_is_told_where_it_is_said(tmp_path):
+    """Not of a model that nobody asked for; and shares fit any image."""
+    text = f"base: {PARAMS}/small.yaml\nimage: {{size: 64}}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(
+        UserError, match=r"small.yaml: recipes.beit.mask.count: 26 masked of 16 patches leave none visible$"
+    ):
+        load(tmp_path / "mine.yaml")
+    (tmp_path / "mine.yaml").write_text(text + "recipes: {beit: {mask: {share: 0.4}}}\n")
+    params = load(tmp_path / "mine.yaml")
+    counts = [params.pretraining(name).mask.count for name in ("cae-b-300", "mae-b-300", "beit-b-300")]
+    assert counts == [8, 12, 6] and params.shared_mask == params.pretraining("cae-b-300").mask
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("only: [cae-b-30]", "mine.yaml: only: unknown key 'cae-b-30'; did you mean 'cae-b-300'?"),
+        ("only: []", "mine.yaml: only: List should have at least 1 item"),
+        ("only: cae-b-300", "mine.yaml: only: Input should be a valid list"),
+        ("models: {cae-b-80: null}", "mine.yaml: models: unknown key 'cae-b-80'; did you mean 'cae-b-800'?"),
+        ("{only: [cae-b-300], panels: [cae-b-160]}", "mine.yaml: panels: unknown key 'cae-b-160'; did you mean"),
+    ],
+)
+def test_a_model_that_is_left_out_is_one_that_there_is(tmp_path, changes, message):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(yaml.safe_load(changes) | {"base": str(PARAMS / "paper.yaml")}))
+    with pytest.raises(UserError) as error:
+        load(tmp_path / "mine.yaml")
+    assert message in str(error.value)

@@ -1,9 +1,12 @@
 """The paper's models, complete; what a model's params hang on."""
 
+import json
+
 import pytest
 import yaml
 
-from cae.params import load
+from cae.errors import UserError
+from cae.params import Params, load
 from tests.params.conftest import PARAMS
 
 
@@ -90,3 +93,48 @@ def test_what_a_method_does_not_see_is_none_of_its_params():
 def test_a_released_model_is_not_held_to_how_it_would_be_trained():
     change = {"mae-b-1600": {"batch_size": 10, "warmup_epochs": 2000, "mask": {"count": 196}}}
     assert load(PARAMS / "paper.yaml", {"models": change}).pretraining("mae-b-1600").source == "released"
+
+
+@pytest.mark.parametrize(
+    ("shared", "recipe", "own", "count"),
+    [
+        ({}, {}, {}, 98),
+        ({"count": 90}, {}, {}, 90),  # over the paper's share
+        ({}, {"count": 75}, {}, 75),
+        ({}, {}, {"count": 10}, 10),
+        ({"count": 90}, {"share": 0.25}, {}, 49),
+        ({}, {"count": 75}, {"share": 0.75}, 147),
+        ({}, {}, {"share": 0.001}, 1),
+        ({}, {}, {"share": 0.999}, 195),
+        ({}, {"share": 0.25}, {"share": None}, None),
+    ],
+)
+def test_a_mask_is_a_share_or_a_count_whichever_is_said_last(shared, recipe, own, count):
+    changes = {"mask": shared, "recipes": {"cae": {"mask": recipe}}, "models": {"cae-b-300": {"mask": own}}}
+    if count is None:
+        with pytest.raises(UserError, match="models.cae-b-300.mask: needs either `count` or `share`"):
+            load(PARAMS / "paper.yaml", changes)
+    else:
+        mask = load(PARAMS / "paper.yaml", changes).pretraining("cae-b-300").mask
+        assert mask.model_dump() == {"kind": "block", "count": count, "min_block": 16, "min_aspect": 0.3}
+
+
+def test_a_mask_is_not_a_share_and_a_count():
+    for key, changes in {
+        "mask": {"mask": {"count": 9, "share": 0.5}},
+        "recipes.mae.mask": {"recipes": {"mae": {"mask": {"count": 9, "share": 0.5}}}},
+    }.items():
+        with pytest.raises(UserError, match=f"^overrides: {key}: needs either `count` or `share`$"):
+            load(PARAMS / "paper.yaml", changes)
+
+
+def test_only_some_models_are_run_and_the_others_stay_known(paper):
+    few = load(
+        PARAMS / "paper.yaml",
+        {"only": ["mae-b-300", "cae-b-300"], "models": {"cae-b-300": {"epochs": 7, "warmup_epochs": 1}}},
+    )
+    assert list(few.pretrainings()) == ["cae-b-300", "mae-b-300"] and few.pretraining("cae-b-300").epochs == 7
+    assert few.models.keys() == paper.models.keys()
+    assert Params(**json.loads(few.model_dump_json())) == few  # as the page is told them
+    less = load(PARAMS / "paper.yaml", {"models": {"cae-b-1600": None}})  # though figure 5 shows it
+    assert less.pretrainings().keys() == paper.models.keys() - {"cae-b-1600"}

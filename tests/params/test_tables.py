@@ -44,6 +44,7 @@ def test_cells_are_every_column_unless_a_row_says_which(paper):
         ("cells: {attentive:", "cells: {supervised:", "table1: DeiT: cells: unknown key 'supervised'"),
         ("attentive: supervised}", "attentive: supervise}", "table1: rows.1.cells.attentive: Input should be"),
         ("facts: [tokenizer,", "facts: [tokeniser,", "table7: facts.0: Input should be"),
+        ("table3:", "table 3:", "table 3: not a name: 'table 3'"),
         ("crops: 2,", "corps: 2,", "table1: MoCo v3: paper: unknown key 'corps'; did you mean 'crops'?"),
     ],
 )

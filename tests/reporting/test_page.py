@@ -162,3 +162,8 @@ def test_html_is_balanced_and_links_lead_somewhere(tmp_path, inputs):
     assert not stack and links == ids == {
         "table1", "table1-cae-s-300-linear", "figure3", "tokenizer-dvae-x", "training", "models", "provenance", "params"
     }  # fmt: skip
+
+
+def test_models_that_a_scale_leaves_out_are_not_counted(tmp_path, inputs):
+    html = write(tmp_path, inputs, only=["cae-b-300", "mae-b-1600"])
+    assert "1 of 2 models, for 300 epochs; 1 are taken as released" in " ".join(html.split())

@@ -151,6 +151,18 @@ def test_one_figure_asks_for_what_it_needs(tree):
     }
 
 
+def test_what_a_scale_leaves_out_is_told_and_not_asked_for(tree):
+    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nonly: [mae-b-300]\ndatasets: {ade20k: null}\n")
+    jobs = tree.dry_run("--configfile", "params/mine.yaml")
+    text = tree.run("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", "figure3")
+    (tree.path / "params/mine.yaml").unlink()
+    assert of("pretrain_model", jobs) == {"mae-b-300"} and of("make_data", jobs) == {"imagenet", "coco"}
+    assert of("figure", jobs) == {"figure3"} and not of("panel", jobs) and len(of("table", jobs)) == 7
+    assert "ade20k.json" not in jobs["page"]
+    told = [line for line in text.splitlines() if "is left out" in line]
+    assert "figure4 is left out: it needs the model cae-b-300-pixels, which is not in `only`" in told and len(told) == 4
+
+
 @pytest.mark.parametrize("scale", [path.stem for path in (ROOT / "params").glob("*.yaml") if path.stem != "tables"])
 def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
     """Each planned command is read by the real command line, its params by the step's own types; no work is done."""
@@ -191,6 +203,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
         (", warmup_epochs", ", warm_epochs", [], "params/demo.yaml: .*key 'warm_epochs'; did you mean 'warmup_epochs'?"),
         ("scale: demo", "scale: demo", ["--config", "sede=1"], "--config: unknown key 'sede'; did you mean 'seed'?"),
         ("scale: demo", "scale: demo", ["--config", "imagenet=/x"], "imagenet.*data/demo/imagenet"),
+        ("scale: demo", "scale: x$(touch pwned)", [], "params/demo.yaml: scale: not a name: "),
         ("base: paper.yaml", "base: papers.yaml", [], "params/papers.yaml: no such params file"),
     ],
 )  # fmt: skip

@@ -110,3 +110,38 @@ def test_a_learning_rate_survives_its_path(lr):
     plan = demo(ade20k={"sizes": {"base": {"lrs": [lr]}}})
     (path,) = plan.searched("cae-b-300", "demo")
     assert list(plan.params.segmenting("cae-b-300")) == [float(path.split("/")[-2])] == [lr]
+
+
+def test_figures_and_panels_are_left_out_with_what_they_need():
+    plan = demo(datasets={"ade20k": None})
+    assert plan.left_out == dict.fromkeys(("figure5", "segmentation"), "it needs the data set ade20k, which is null")
+    assert (
+        plan.analyses == ["figure3", "figure4"] and list(plan.panels) == ["detection"] and plan.counted == ["imagenet"]
+    )
+    plan = demo(models={"cae-b-300-pixels": None, "random-b": None})
+    assert plan.left_out == {
+        "figure4": "it needs the model cae-b-300-pixels, which is null",
+        "figure5": "it needs the model random-b, which is null",
+    }
+    assert plan.shown["segmentation"] == plan.shown["detection"] == ["cae-b-1600"]  # those that are there
+    assert "cae-b-300-pixels-no-align" not in plan.models  # for figure 4 alone
+
+
+def test_only_some_models_are_asked_for():
+    own = {"cae-b-ema": {"method": "cae", "size": "base", "epochs": 5, "alignment_momentum": 0.9}}
+    plan = demo(only=["mae-b-300", "cae-b-ema"], models=own)
+    assert plan.models == ["mae-b-300", "cae-b-ema"] and {model for _, model in plan.cells} == {"mae-b-300"}
+    assert set(plan.left_out) == {"figure4", "figure5", "segmentation", "detection"}
+    assert plan.left_out["figure5"] == "it needs the model cae-b-1600, which is not in `only`"
+    assert plan.figures == ["figure3", "tokenizer-dvae", "training"]
+    assert plan.metrics_of("table7", "demo") == [] and plan.tables["table7"].rows
+    assert demo(only=["cae-b-300-pixels", "cae-b-300-pixels-no-align"]).analyses == ["figure3", "figure4"]
+
+
+def test_a_model_is_pretrained_on_imagenet():
+    with pytest.raises(UserError, match="datasets.imagenet: null, but random-b is pretrained here"):
+        demo(datasets={"imagenet": None}, only=["random-b"])
+    released = {"mae-b-300": {"source": "released", "file": "mae.pth"}}
+    plan = demo(datasets={"imagenet": None}, only=["mae-b-300"], models=released, panels=["mae-b-300"])
+    assert plan.figures == ["segmentation", "detection"]
+    assert {plan.data_of(protocol) for protocol, _ in plan.cells} == {"ade20k", "coco"}

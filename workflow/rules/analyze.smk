@@ -27,7 +27,9 @@ rule masks_and_crops:
     resources:
         **plan.machine("report"),
     params:
-        json=plan.json("image", "view", "mask", "seed", figure3=P.analyses.figure3),
+        json=plan.json(
+            "image", "view", "seed", mask=P.shared_mask, figure3=P.analyses.figure3
+        ),
         code=code_hash("cae.analysis.masks_and_crops"),
     shell:
         "python -m cae masks-and-crops --data {input.data} --params {params.json:q} --output {output} 2>&1 | tee {log}"

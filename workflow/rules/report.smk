@@ -108,7 +108,7 @@ rule panel:
             "results/{scale}/{protocol}/{model}/examples.npz",
             scale=w.scale,
             protocol=plan.panels[w.panel],
-            model=P.panels,
+            model=plan.shown[w.panel],
         ),
     output:
         png=report(
@@ -223,7 +223,7 @@ rule page:
         expand("reports/{{scale}}/tables/{table}.csv", table=[*plan.tables, "models"]),
         expand("reports/{{scale}}/tables/{table}-cells.csv", table=plan.tables),
         expand("reports/{{scale}}/figures/{figure}.png", figure=plan.figures),
-        expand("data/{{scale}}/{dataset}.json", dataset=["imagenet", "ade20k"]),
+        expand("data/{{scale}}/{dataset}.json", dataset=plan.counted),
         "params/tables.yaml",
     output:
         report(
