@@ -49,7 +49,7 @@ def main(name: str, scale: str, inputs: list[str], output: str) -> None:
 
 
 def figure3(path: str):
-    """Top: images with the masked patches grey. Bottom: scenes with the boxes of random crops."""
+    """Top: images with the masked patches grey. Bottom: the same with the boxes of random crops."""
     data = dict(np.load(path))
     figure, axes = picture_rows(2, len(data["images"]), ["random block-wise\nsampling", "random\ncropping"])
     for i, (image, mask) in enumerate(zip(data["images"], data["masks"], strict=True)):
@@ -62,8 +62,8 @@ def figure3(path: str):
         axes[0, i].hlines(lines, -0.5, size - 0.5, "white", linewidth=0.4)
         axes[0, i].vlines(lines, -0.5, size - 0.5, "white", linewidth=0.4)
         axes[0, i].set_title(data["labels"][i])
-    for i, (scene, boxes) in enumerate(zip(data["scenes"], data["boxes"], strict=True)):
-        axes[1, i].imshow(scene)
+    for i, (image, boxes) in enumerate(zip(data["images"], data["boxes"], strict=True)):
+        axes[1, i].imshow(image)
         for k, (left, top, right, bottom) in enumerate(boxes):
             corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
             for colour, width in (("white", 3), (COLOURS[k % len(COLOURS)], 1.6)):  # a white rim: seen on any image

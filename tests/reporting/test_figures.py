@@ -18,7 +18,7 @@ def pictures(n, size=12):
 def arrays(name):
     rng = np.random.default_rng(1)
     if name == "figure3":
-        return {"images": pictures(3), "masks": rng.random((3, 4, 4)) < 0.5, "scenes": pictures(3, 20),
+        return {"images": pictures(3, 20), "masks": rng.random((3, 4, 4)) < 0.5,
                 "boxes": np.tile([2.0, 3, 11, 17], (3, 2, 1)), "labels": ["a", "b", "c"]}  # fmt: skip
     if name == "figure4":
         return {"images": pictures(2), "with_alignment": pictures(2), "without_alignment": pictures(2),
