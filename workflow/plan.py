@@ -88,10 +88,28 @@ class Plan:
         self.tokenizers = unique(self.caches[cache][0] for cache in self.wanted_caches)
         self.trained = [model for model in self.models if model in self.built_models and self.recipes[model].epochs]
         self.analyses = list(Analyses.model_fields)
-        drawn = [f"tokenizer-{name}" for name in self.tokenizers if name in self.built_tokenizers]
+
+        # A figure a line: what it is drawn from, below results/<scale>/.
         panels = {"segmentation": "ade20k", "detection": "coco-mask"}  # figure: protocol whose predictions it shows
-        self.panels = {name: protocol for name, protocol in panels.items() if self.data_of(protocol) in params.datasets}
-        self.figures = [*self.panels, *self.analyses, *drawn, *(["training"] if self.trained else [])]
+        self.drawn_from = {
+            **{
+                figure: [f"{protocol}/{model}/examples.npz" for model in params.panels]
+                for figure, protocol in panels.items()
+                if self.data_of(protocol) in params.datasets
+            },
+            "figure3": ["analyze/figure3.npz"],
+            "figure4": ["analyze/figure4.npz"],
+            "figure5": ["analyze/figure5.npz"],
+            **{
+                f"tokenizer-{name}": [f"tokenizers/{name}/report.npz"]
+                for name in unique(self.tokenizers + self.built_tokenizers)
+                if name in self.built_tokenizers
+            },
+            "training": [f"pretrain/{m}/{file}" for file in ("metrics.jsonl", "config.json") for m in self.trained],
+        }
+        idle = {f"tokenizer-{name}" for name in self.built_tokenizers if name not in self.tokenizers}
+        idle |= set() if self.trained else {"training"}
+        self.figures = [figure for figure in self.drawn_from if figure not in idle]  # the others if asked for
 
     def rows_of(self, table: str) -> list[Row]:
         return [row for row in self.tables[table].rows if row.model in self.recipes]

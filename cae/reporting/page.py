@@ -11,29 +11,8 @@ import yaml
 from cae.files import atomic, read_json, revision
 from cae.params import Params, Table, read, validate
 from cae.reporting import models
+from cae.reporting.figures import caption_of
 from cae.reporting.tables import MISSING, cells_as_text, notes_of
-
-CAPTIONS = {  # after the paper's
-    "figure3": """Random block-wise sampling (top) and random cropping (bottom). Random block-wise sampling is used
-        in CAE: grey patches are masked. Random cropping is a key data-augmentation scheme for contrastive
-        pretraining.""",
-    "figure4": """Predictions are made in the representation space. The full image (top) is fed into the pretrained
-        encoder and then the pretrained decoder, skipping the latent contextual regressor, which gives the
-        reconstruction (middle); likewise with encoder and decoder pretrained without the alignment constraint
-        (bottom). MSE is of pixels in [0, 1].""",
-    "figure5": """t-SNE (one color for one category) of representations of patches, from images of the data set
-        ade20k. Left: ViT pretrained with CAE; right: ViT with random weights. Purity is the share of a point's ten
-        nearest neighbours that have its category.""",
-    "segmentation": """Semantic segmentation with UperNet: validation images of the data set ade20k, their labels, and
-        what the fine-tuned models make of them, each at its best learning rate. Black is not labelled.""",
-    "detection": """Mask R-CNN: validation images of the data set coco, their objects, and what the fine-tuned models
-        find, with scores: the surest of each image, and all from 0.3 on.""",
-    "tokenizer": """A d-VAE tokenizer trained here: validation images, their reconstructions from tokens, and how
-        often each token of its codebook occurs.""",
-    "training": """Pretraining: loss terms against images seen. Accuracy is that of masked tokens (CAE, BEiT), or how
-        often an image’s other view is found in the batch (MoCo v3). Spread near 0, or an entropy of 1, or an entropy of
-        the mean of 0, would mean that all images look alike to the model.""",
-}
 
 
 def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
@@ -105,7 +84,7 @@ def read_figure(path: Path) -> dict:
     return {
         "name": path.stem,
         "title": f"{heading(kind)} {which}".strip(),
-        "caption": " ".join(CAPTIONS.get(kind, "").split()),
+        "caption": caption_of(path.stem),
         "data": base64.b64encode(path.read_bytes()).decode(),
     }
 

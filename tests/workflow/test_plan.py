@@ -5,6 +5,7 @@ import yaml
 
 from cae.errors import UserError
 from cae.params import load
+from cae.reporting.figures import KINDS, caption_of, module_of
 from tests.conftest import ROOT
 from workflow.plan import Plan
 
@@ -69,7 +70,8 @@ def test_what_makes_other_tokens_makes_another_cache():
 def test_a_tokenizer_that_no_model_wants_is_not_planned():
     plan = demo(models={f"cae-b-{epochs}-vqgan": {"tokenizer": "dvae"} for epochs in (800, 1600)})
     assert plan.tokenizers == plan.wanted_caches == ["dvae", "dvae-64"]
-    assert "dvae-256" in plan.caches  # though it can be asked for
+    assert "dvae-256" in plan.caches  # though it can be asked for, and drawn
+    assert "tokenizer-dvae-256" in plan.drawn_from.keys() - set(plan.figures)
 
 
 def test_rows_of_models_that_a_scale_leaves_out_ask_for_nothing():
@@ -101,8 +103,16 @@ def test_a_data_set_that_a_scale_leaves_out_asks_for_nothing():
     plan = demo(datasets={"coco": None, "food101": None})
     protocols = {protocol for protocol, _ in plan.cells}
     assert {"ade20k", "clipart", "finetune"} <= protocols and not protocols & {"coco-mask", "coco-cascade", "food101"}
-    assert list(plan.panels) == ["segmentation"] and "detection" not in plan.figures
+    assert "segmentation" in plan.figures and "detection" not in plan.drawn_from
     assert plan.metrics_of("table4", "demo") == [] and plan.facts_of("table4")  # its rows stay, their cells not run
+
+
+def test_every_figure_has_its_module_and_a_caption(paper):
+    for plan in (paper, demo()):
+        assert {"figure3", "figure4", "figure5", "training"} <= set(plan.figures) <= set(plan.drawn_from)
+        for figure in plan.drawn_from:
+            assert len(caption_of(figure)) > 50 and module_of(figure).endswith(f".{figure.partition('-')[0]}")
+    assert {figure.partition("-")[0] for figure in plan.drawn_from} == set(KINDS)  # no module is forgotten
 
 
 @pytest.mark.parametrize("lr", [1e-4, 3e-5, 1.0, 3.3333333333e-4])
