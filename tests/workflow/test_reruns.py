@@ -103,7 +103,7 @@ def test_code_reruns_what_runs_it(finished, undo, plan):
     assert any(job.startswith("tokenize") for job in jobs)  # though the shards are gone
 
 
-def test_code_of_a_figure_draws_it_again_alone(finished, undo):
+def test_code_of_a_figure_draws_it_again_alone_and_a_template_is_an_input(finished, undo):
     finished.edit("cae/reporting/figures/tokenizer.py", "CAPTION = ", "CHANGED = CAPTION = ")
     tokenizers = [job for job in finished.dry_run() if job.startswith("figure tokenizer-")]
     assert len(tokenizers) == 3 and finished.dry_run().keys() == {
@@ -111,6 +111,10 @@ def test_code_of_a_figure_draws_it_again_alone(finished, undo):
         "page",
         "all",
     }  # the page has the caption
+
+    finished.run("git", "checkout", "--quiet", ".")
+    finished.edit("cae/reporting/page.html.j2", "<h1>", "<h1> ")
+    assert finished.dry_run().keys() == {"page", "all"}
 
 
 def test_a_recipe_of_other_views_makes_a_cache_and_leaves_the_shared_one(finished, undo):

@@ -126,6 +126,7 @@ rule page:
         expand("reports/{{scale}}/figures/{figure}.png", figure=plan.figures),
         expand("data/{{scale}}/{dataset}.json", dataset=["imagenet", "ade20k"]),
         "params/tables.yaml",
+        "cae/reporting/page.html.j2",
     output:
         report(
             "reports/{scale}/index.html",
