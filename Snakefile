@@ -12,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from cae.errors import UserError
+from cae.reporting.figures import caption_of, module_of
 from workflow.code_hash import code_hash
 from workflow.plan import DETECTORS, TRANSFERS, Plan, load_params, one_of, option
 
@@ -41,7 +42,7 @@ wildcard_constraints:
     cache=one_of(plan.caches),
     model=one_of(plan.recipes),
     table=one_of(plan.tables),
-    figure=one_of(plan.analyses),
+    figure=one_of(plan.drawn_from),
 
 
 rule all:

@@ -11,12 +11,12 @@ from pydantic import BaseModel
 from cae.errors import UserError
 from cae.files import text_hash
 from cae.params import Analyses, Params, Row, layers, load_tables, merged, read, validate
+from workflow.figures import Figure, figures
 
 DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
 TRANSFERS = ("food101", "clipart", "sketch")  # fine-tuning on the data sets of these names
 DETECTORS = ("coco-mask", "coco-cascade")
 DATA = {"ade20k": "ade20k", **dict.fromkeys(DETECTORS, "coco"), **{name: name for name in TRANSFERS}}  # else ImageNet
-PANELS = {"segmentation": "ade20k", "detection": "coco-mask"}  # figure: the protocol whose predictions it shows
 SEEN = ("seed", "view", "image")  # what an image's tokens depend on besides their tokenizer
 KINDS = {"dvae": "d-VAE", "dalle": "DALL-E", "vqgan": "VQGAN"}  # of tokenizers
 
@@ -69,11 +69,10 @@ class Plan:
                 cache = name if job == shared else f"{name}-{text_hash(job)[:8]}"
                 self.cache_of[model], self.caches[cache] = cache, (name, job)
 
-        needs = self.needs()
-        self.left_out = {figure: why for figure, need in needs.items() if (why := self.lacking(*need))}
-        self.shown = {figure: models for figure, (_, models) in needs.items() if figure not in self.left_out}
-        self.analyses = [figure for figure in Analyses.model_fields if figure in self.shown]
-        self.panels = {figure: protocol for figure, protocol in PANELS.items() if figure in self.shown}
+        wanted = figures(params)
+        self.left_out = {name: why for name, figure in wanted.items() if (why := self.lacking(figure))}
+        self.shown = {name: figure for name, figure in wanted.items() if name not in self.left_out}
+        self.analyses = [name for name in Analyses.model_fields if name in self.shown]
         self.counted = [name for name in ("imagenet", "ade20k") if name in params.datasets]  # on the page
 
         # What is wanted, each once and in order; rows of models that this scale leaves out ask for nothing.
@@ -89,7 +88,7 @@ class Plan:
                 raise UserError(
                     f"{tables}: {model}: cells: supervised: it has no classifier of its own; deit models have"
                 )
-        analysed = [model for figure in self.analyses for model in self.shown[figure]]
+        analysed = [model for name in self.analyses for model in self.shown[name].models]
         named = self.recipes if params.only else []
         self.models = unique([*(model for _, model in self.cells), *analysed, *named])
         if "imagenet" not in params.datasets and (here := [name for name in self.models if name in self.built_models]):
@@ -97,25 +96,22 @@ class Plan:
         self.wanted_caches = unique(self.cache_of[model] for model in self.models if model in self.cache_of)
         self.tokenizers = unique(self.caches[cache][0] for cache in self.wanted_caches)
         self.trained = [model for model in self.models if model in self.built_models and self.recipes[model].epochs]
-        drawn = [f"tokenizer-{name}" for name in self.tokenizers if name in self.built_tokenizers]
-        self.figures = [*self.panels, *self.analyses, *drawn, *(["training"] if self.trained else [])]
+        inspected = (name for name in unique(self.tokenizers + self.built_tokenizers) if name in self.built_tokenizers)
+        tokenizers = {f"tokenizer-{name}": name for name in inspected}
+        self.drawn_from = {name: figure.files for name, figure in self.shown.items()}
+        self.drawn_from |= {name: [f"tokenizers/{tokenizer}/report.npz"] for name, tokenizer in tokenizers.items()}
+        self.drawn_from["training"] = [
+            f"pretrain/{model}/{file}" for file in ("metrics.jsonl", "config.json") for model in self.trained
+        ]
+        idle = {name for name, tokenizer in tokenizers.items() if tokenizer not in self.tokenizers}
+        idle |= set() if self.trained else {"training"}
+        self.figures = [name for name in self.drawn_from if name not in idle]  # the others if asked for
 
-    def needs(self) -> dict[str, tuple[str, list[str]]]:
-        """Of each figure its data set, and the models that it shows; panels show those of theirs that are there."""
-        analyses, panels = self.params.analyses, self.params.panels
-        panels = [model for model in panels if model in self.recipes] or panels
-        return {
-            "figure3": ("imagenet", []),
-            "figure4": ("imagenet", analyses.figure4.models),
-            "figure5": ("ade20k", analyses.figure5.models),
-            **{figure: (self.data_of(protocol), panels) for figure, protocol in PANELS.items()},
-        }
-
-    def lacking(self, dataset: str, models: list[str]) -> str | None:
-        """Which of these this scale leaves out."""
-        if dataset not in self.params.datasets:
-            return f"it needs the data set {dataset}, which is null"
-        for model in models:
+    def lacking(self, figure: Figure) -> str | None:
+        """What a figure needs and this scale leaves out."""
+        if figure.dataset not in self.params.datasets:
+            return f"it needs the data set {figure.dataset}, which is null"
+        for model in figure.models:
             if model not in self.recipes:
                 how = "not in `only`" if self.params.only and model not in self.params.only else "null"
                 return f"it needs the model {model}, which is {how}"

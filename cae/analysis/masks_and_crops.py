@@ -20,7 +20,7 @@ class MasksAndCropsJob(Strict):
 
 
 def main(data: Path, params: MasksAndCropsJob, output: Path) -> None:
-    """images uint8 [n, S, S, 3]; masks bool [n, grid, grid]; scenes, the same images; boxes float [n, crops, 4] in pixels."""
+    """images uint8 [n, S, S, 3]; masks bool [n, grid, grid]; boxes float [n, crops, 4] in pixels; labels [n]."""
     p, images = params, Images(data, 1)
     indices = np.linspace(0, len(images) - 1, p.figure3.images).astype(int)
     pixels = np.stack([centre_crop(images[i], p.image.size) for i in indices])
@@ -29,6 +29,4 @@ def main(data: Path, params: MasksAndCropsJob, output: Path) -> None:
     boxes = [crop_boxes(p.view, p.seed, indices, k, side, side)[0] for k in range(p.figure3.crops)]
     labels = [images.classes[images.labels[i]] for i in indices]
     with atomic(output) as temporary:
-        np.savez(
-            temporary, images=pixels, masks=masks, scenes=pixels, boxes=np.stack(boxes, 1).astype(float), labels=labels
-        )
+        np.savez(temporary, images=pixels, masks=masks, boxes=np.stack(boxes, 1).astype(float), labels=labels)

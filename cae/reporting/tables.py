@@ -21,16 +21,8 @@ FACTS = {"tokenizer": "Tokenizer", "epochs": "Epochs", "crops": "Crops"}  # head
 OURS_ALONE = {"tokenizer"}  # the paper's is the row's name
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-LATEX |= {
-    "ᵇ": "$^b$",
-    "ᵐ": "$^m$",
-    "∗": "$^*$",
-    "–": "--",
-    "×": r"$\times$",
-    "λ": r"$\lambda$",
-    "√": r"$\surd$",
-    "†": r"$\dagger$",
-}
+LATEX |= {"ᵇ": "$^b$", "ᵐ": "$^m$", "∗": "$^*$", "–": "--", "×": r"$\times$", "λ": r"$\lambda$", "√": r"$\surd$"}
+LATEX |= {"†": r"$\dagger$"}
 
 
 def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: list[str], output: str) -> None:

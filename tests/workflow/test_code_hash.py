@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cae.params import Recipes
+from cae.reporting.figures import KINDS
 from workflow import code_hash as module
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +84,14 @@ def test_a_method_is_no_part_of_another():
     for method in methods:
         assert methods & module._closure(["cae.tasks.pretrain", method]) == {method}
     assert methods & module._closure(["cae.analysis.reconstruction"]) == {"cae.models.cae"}
+
+
+def test_a_figure_is_no_part_of_another():
+    figures = {f"cae.reporting.figures.{kind}" for kind in KINDS}
+    for figure in figures:
+        closure = module._closure([figure])
+        assert figures & closure == {figure} and "cae.reporting.figures.style" in closure
+    assert not figures & module._closure(["cae.reporting.page"])
 
 
 def test_unknown_module():

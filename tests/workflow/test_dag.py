@@ -115,7 +115,7 @@ def test_panels_show_the_models_that_params_name(tree):
     jobs = tree.dry_run("segmentation", "detection")
     for figure, protocol in {"segmentation": "ade20k", "detection": "coco-mask"}.items():
         for model in ("cae-b-1600", "random-b"):
-            assert f"results/demo/{protocol}/{model}/examples.npz" in jobs[f"panel {figure}"]
+            assert f"results/demo/{protocol}/{model}/examples.npz" in jobs[f"figure {figure}"]
 
 
 def test_a_supervised_model_is_probed_only_if_asked(tree):
@@ -133,7 +133,7 @@ def test_source_decides_between_training_and_import(tree):
     assert of("import_model", jobs) == {"mae-b-300"} and "mae-b-300" not in of("pretrain_model", jobs)
     assert "probe mae-b-300" in jobs and "mae-b-1600" in of("pretrain_model", jobs)
     assert "\n    priority: 1\n" in jobs["import_model mae-b-300"]  # a file that is not there is told at once
-    assert "mae-b-300/metrics.jsonl" not in jobs["training_figure"] + jobs["models_table"]
+    assert "mae-b-300/metrics.jsonl" not in jobs["figure training"] + jobs["models_table"]
     assert "mae-b-300/config.json" in jobs["models_table"]
 
 

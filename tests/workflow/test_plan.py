@@ -5,6 +5,7 @@ import yaml
 
 from cae.errors import UserError
 from cae.params import load
+from cae.reporting.figures import KINDS, caption_of, module_of
 from tests.conftest import ROOT
 from workflow.plan import Plan
 
@@ -69,7 +70,8 @@ def test_what_makes_other_tokens_makes_another_cache():
 def test_a_tokenizer_that_no_model_wants_is_not_planned():
     plan = demo(models={f"cae-b-{epochs}-vqgan": {"tokenizer": "dvae"} for epochs in (800, 1600)})
     assert plan.tokenizers == plan.wanted_caches == ["dvae", "dvae-64"]
-    assert "dvae-256" in plan.caches  # though it can be asked for
+    assert "dvae-256" in plan.caches  # though it can be asked for, and drawn
+    assert "tokenizer-dvae-256" in plan.drawn_from.keys() - set(plan.figures)
 
 
 def test_rows_of_models_that_a_scale_leaves_out_ask_for_nothing():
@@ -101,8 +103,16 @@ def test_a_data_set_that_a_scale_leaves_out_asks_for_nothing():
     plan = demo(datasets={"coco": None, "food101": None})
     protocols = {protocol for protocol, _ in plan.cells}
     assert {"ade20k", "clipart", "finetune"} <= protocols and not protocols & {"coco-mask", "coco-cascade", "food101"}
-    assert list(plan.panels) == ["segmentation"] and "detection" not in plan.figures
+    assert "segmentation" in plan.figures and "detection" not in plan.drawn_from
     assert plan.metrics_of("table4", "demo") == [] and plan.facts_of("table4")  # its rows stay, their cells not run
+
+
+def test_every_figure_has_its_module_and_a_caption(paper):
+    for plan in (paper, demo()):
+        assert {"figure3", "figure4", "figure5", "training"} <= set(plan.figures) <= set(plan.drawn_from)
+        for figure in plan.drawn_from:
+            assert len(caption_of(figure)) > 50 and module_of(figure).endswith(f".{figure.partition('-')[0]}")
+    assert {figure.partition("-")[0] for figure in plan.drawn_from} == set(KINDS)  # no module is forgotten
 
 
 @pytest.mark.parametrize("lr", [1e-4, 3e-5, 1.0, 3.3333333333e-4])
@@ -115,15 +125,14 @@ def test_a_learning_rate_survives_its_path(lr):
 def test_figures_and_panels_are_left_out_with_what_they_need():
     plan = demo(datasets={"ade20k": None})
     assert plan.left_out == dict.fromkeys(("figure5", "segmentation"), "it needs the data set ade20k, which is null")
-    assert (
-        plan.analyses == ["figure3", "figure4"] and list(plan.panels) == ["detection"] and plan.counted == ["imagenet"]
-    )
+    assert plan.analyses == ["figure3", "figure4"] and plan.counted == ["imagenet"]
+    assert list(plan.shown) == ["detection", "figure3", "figure4"]
     plan = demo(models={"cae-b-300-pixels": None, "random-b": None})
     assert plan.left_out == {
         "figure4": "it needs the model cae-b-300-pixels, which is null",
         "figure5": "it needs the model random-b, which is null",
     }
-    assert plan.shown["segmentation"] == plan.shown["detection"] == ["cae-b-1600"]  # those that are there
+    assert plan.shown["segmentation"].models == plan.shown["detection"].models == ["cae-b-1600"]  # those that are there
     assert "cae-b-300-pixels-no-align" not in plan.models  # for figure 4 alone
 
 

@@ -66,7 +66,7 @@ def test_a_models_params_rerun_it_and_what_hangs_on_it(finished, undo):
     assert finished.dry_run().keys() == {
         "pretrain_model cae-b-800", "probe cae-b-800", "finetune finetune cae-b-800", "detect coco-mask cae-b-800",
         "detect coco-cascade cae-b-800", *search_of("cae-b-800"), "table table1", "table table3", "table table4",
-        "table table5", "table table7", "training_figure", "models_table", "page", "all",
+        "table table5", "table table7", "figure training", "models_table", "page", "all",
     }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def test_code_reruns_what_runs_it(finished, undo, plan):
     assert finished.dry_run().keys() == {
         "pretrain_model dino-b-400", "probe dino-b-400", *(f"finetune {d} dino-b-400" for d in ("finetune", *TRANSFERS)),
         "detect coco-mask dino-b-400", *search_of("dino-b-400"), "table table1", "table table3", "table table4",
-        "table table6", "training_figure", "models_table", "page", "all",
+        "table table6", "figure training", "models_table", "page", "all",
     }  # fmt: skip
 
     finished.run("git", "checkout", "--quiet", ".")
@@ -101,6 +101,20 @@ def test_code_reruns_what_runs_it(finished, undo, plan):
         file.write("\nCHANGED = True\n")
     jobs = finished.dry_run().keys()
     assert any(job.startswith("tokenize") for job in jobs)  # though the shards are gone
+
+
+def test_code_of_a_figure_draws_it_again_alone_and_a_template_is_an_input(finished, undo):
+    finished.edit("cae/reporting/figures/tokenizer.py", "CAPTION = ", "CHANGED = CAPTION = ")
+    tokenizers = [job for job in finished.dry_run() if job.startswith("figure tokenizer-")]
+    assert len(tokenizers) == 3 and finished.dry_run().keys() == {
+        *tokenizers,
+        "page",
+        "all",
+    }  # the page has the caption
+
+    finished.run("git", "checkout", "--quiet", ".")
+    finished.edit("cae/reporting/page.html.j2", "<h1>", "<h1> ")
+    assert finished.dry_run().keys() == {"page", "all"}
 
 
 def test_a_recipe_of_other_views_makes_a_cache_and_leaves_the_shared_one(finished, undo):

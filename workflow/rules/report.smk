@@ -8,7 +8,7 @@ Costs: seconds, on the machine that runs Snakemake.
 
 rule report:
     input:
-        f"reports/{P.scale}/index.html",
+        rules.all.input,
     localrule: True
 
 
@@ -26,23 +26,13 @@ rule figures:
     localrule: True
 
 
-for name in plan.tables:
+for target in [*rules.tables.input, *rules.figures.input]:
 
     rule:
         name:
-            name
+            Path(target).stem
         input:
-            f"reports/{P.scale}/tables/{name}.csv",
-        localrule: True
-
-
-for name in [*plan.panels, *plan.analyses]:
-
-    rule:
-        name:
-            name
-        input:
-            f"reports/{P.scale}/figures/{name}.png",
+            target,
         localrule: True
 
 
@@ -78,7 +68,7 @@ rule table:
 
 rule figure:
     input:
-        "results/{scale}/analyze/{figure}.npz",
+        lambda w: [f"results/{w.scale}/{path}" for path in plan.drawn_from[w.figure]],
     output:
         png=report(
             "reports/{scale}/figures/{figure}.png",
@@ -96,100 +86,11 @@ rule figure:
     resources:
         **plan.machine("report"),
     params:
-        code=code_hash("cae.reporting.figures"),
+        caption=lambda w: caption_of(w.figure),
+        code=lambda w: code_hash(module_of(w.figure)),
     shell:
         "python -m cae figure --name {wildcards.figure} --scale {wildcards.scale} --output {output.png} {input}"
         " 2>&1 | tee {log}"
-
-
-rule panel:
-    input:
-        lambda w: expand(
-            "results/{scale}/{protocol}/{model}/examples.npz",
-            scale=w.scale,
-            protocol=plan.panels[w.panel],
-            model=plan.shown[w.panel],
-        ),
-    output:
-        png=report(
-            "reports/{scale}/figures/{panel}.png",
-            caption="../report/panel.rst",
-            category="Figures",
-            labels={"figure": "{panel}", "scale": "{scale}"},
-        ),
-        pdf="reports/{scale}/figures/{panel}.pdf",
-    log:
-        "work/{scale}/logs/panel/{panel}.log",
-    benchmark:
-        "work/{scale}/benchmarks/panel/{panel}.tsv"
-    wildcard_constraints:
-        panel=one_of(plan.panels),
-    localrule: True
-    threads: P.resources.report.threads
-    resources:
-        **plan.machine("report"),
-    params:
-        code=code_hash("cae.reporting.figures"),
-    shell:
-        "python -m cae figure --name {wildcards.panel} --scale {wildcards.scale} --output {output.png} {input}"
-        " 2>&1 | tee {log}"
-
-
-rule tokenizer_figure:
-    input:
-        "results/{scale}/tokenizers/{tokenizer}/report.npz",
-    output:
-        png=report(
-            "reports/{scale}/figures/tokenizer-{tokenizer}.png",
-            caption="../report/tokenizer.rst",
-            category="Training",
-            labels={"figure": "tokenizer {tokenizer}", "scale": "{scale}"},
-        ),
-        pdf="reports/{scale}/figures/tokenizer-{tokenizer}.pdf",
-    log:
-        "work/{scale}/logs/tokenizer_figure/{tokenizer}.log",
-    benchmark:
-        "work/{scale}/benchmarks/tokenizer_figure/{tokenizer}.tsv"
-    wildcard_constraints:
-        tokenizer=one_of(plan.built_tokenizers),
-    localrule: True
-    threads: P.resources.report.threads
-    resources:
-        **plan.machine("report"),
-    params:
-        code=code_hash("cae.reporting.figures"),
-    shell:
-        "python -m cae figure --name tokenizer --scale {wildcards.scale} --output {output.png} {input} 2>&1 | tee {log}"
-
-
-rule training_figure:
-    input:
-        metrics=expand(
-            "results/{{scale}}/pretrain/{model}/metrics.jsonl", model=plan.trained
-        ),
-        configs=expand(
-            "results/{{scale}}/pretrain/{model}/config.json", model=plan.trained
-        ),
-    output:
-        png=report(
-            "reports/{scale}/figures/training.png",
-            caption="../report/training.rst",
-            category="Training",
-            labels={"figure": "training", "scale": "{scale}"},
-        ),
-        pdf="reports/{scale}/figures/training.pdf",
-    log:
-        "work/{scale}/logs/training_figure/training.log",
-    benchmark:
-        "work/{scale}/benchmarks/training_figure/training.tsv"
-    localrule: True
-    threads: P.resources.report.threads
-    resources:
-        **plan.machine("report"),
-    params:
-        code=code_hash("cae.reporting.figures"),
-    shell:
-        "python -m cae figure --name training --scale {wildcards.scale} --output {output.png} {input} 2>&1 | tee {log}"
 
 
 rule models_table:
@@ -225,6 +126,7 @@ rule page:
         expand("reports/{{scale}}/figures/{figure}.png", figure=plan.figures),
         expand("data/{{scale}}/{dataset}.json", dataset=plan.counted),
         "params/tables.yaml",
+        "cae/reporting/page.html.j2",
     output:
         report(
             "reports/{scale}/index.html",
@@ -242,6 +144,6 @@ rule page:
         **plan.machine("report"),
     params:
         json=P.model_dump_json(),
-        code=code_hash("cae.reporting.page"),
+        code=code_hash("cae.reporting.page", *map(module_of, plan.figures)),
     shell:
         "python -m cae page --scale {wildcards.scale} --params {params.json:q} --output {output} {input} 2>&1 | tee {log}"

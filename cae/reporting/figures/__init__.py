@@ -1,0 +1,37 @@
+"""Figures: arrays of analyses and lines of training to PNG and PDF. They draw and compute nothing.
+
+A file a figure, with its CAPTION (after the paper's) and `draw(*paths)`, which makes a matplotlib figure of the files
+that workflow/plan.py names for it.
+"""
+
+import importlib
+import pkgutil
+
+from cae.errors import UserError
+from cae.params import unknown
+
+KINDS = sorted({module.name for module in pkgutil.iter_modules(__path__)} - {"style"})
+
+
+def module_of(name: str) -> str:
+    """The module that draws the figure `name`; `tokenizer-<tokenizer>` is of the kind `tokenizer`.
+
+    It is imported at run time, so that no figure's code counts as part of another's, and only where it is asked for: it
+    takes matplotlib along.
+    """
+    kind = name.partition("-")[0]
+    if kind not in KINDS:
+        raise UserError(f"figure: {unknown(kind, KINDS)}")
+    return f"{__name__}.{kind}"
+
+
+def caption_of(name: str) -> str:
+    return " ".join(importlib.import_module(module_of(name)).CAPTION.split())
+
+
+def main(name: str, scale: str, inputs: list[str], output: str) -> None:
+    """Draw the figure `name` from `inputs` as `output` (.png) and, beside it, as .pdf."""
+    module = importlib.import_module(module_of(name))
+    from cae.reporting.figures import style
+
+    style.save(module.draw, scale, inputs, output)

@@ -1,0 +1,31 @@
+"""Figure 3: what is hidden from CAE, and what contrastive methods compare."""
+
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from cae.reporting.figures.style import COLOURS, picture_rows
+
+CAPTION = """Random block-wise sampling (top) and random cropping (bottom). Random block-wise sampling is used in CAE: grey
+    patches are masked. Random cropping is a key data-augmentation scheme for contrastive pretraining."""
+
+
+def draw(path: str):
+    """`path`: images, their masks, labels, and boxes of random crops (cae/analysis/masks_and_crops.py)."""
+    data = dict(np.load(path))
+    figure, axes = picture_rows(2, len(data["images"]), ["random block-wise\nsampling", "random\ncropping"])
+    for i, (image, mask, boxes) in enumerate(zip(data["images"], data["masks"], data["boxes"], strict=True)):
+        for ax in axes[:, i]:
+            ax.imshow(image)
+        size, patches = len(image), len(mask)
+        cover = np.full((*mask.shape, 4), 0.6) * mask[..., None]
+        cover[..., 3] = mask
+        axes[0, i].imshow(cover, extent=(-0.5, size - 0.5, size - 0.5, -0.5), interpolation="nearest")
+        lines = np.arange(1, patches) * size / patches - 0.5
+        axes[0, i].hlines(lines, -0.5, size - 0.5, "white", linewidth=0.4)
+        axes[0, i].vlines(lines, -0.5, size - 0.5, "white", linewidth=0.4)
+        axes[0, i].set_title(data["labels"][i])
+        for k, (left, top, right, bottom) in enumerate(boxes):
+            corner, sides = (left - 0.5, top - 0.5), (right - left, bottom - top)
+            for colour, width in (("white", 3), (COLOURS[k % len(COLOURS)], 1.6)):  # a white rim: seen on any image
+                axes[1, i].add_patch(Rectangle(corner, *sides, fill=False, edgecolor=colour, linewidth=width))
+    return figure

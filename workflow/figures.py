@@ -1,0 +1,31 @@
+"""The report's figures: what each needs of a scale, and what it is drawn from."""
+
+from typing import NamedTuple
+
+from cae.params import Params
+
+
+class Figure(NamedTuple):
+    dataset: str  # that it needs
+    models: list[str]  # that it needs, and shows
+    files: list[str]  # that it is drawn from, below results/<scale>/
+
+
+def figures(params: Params) -> dict[str, Figure]:
+    """A figure a line, in the order of the page. Panels show those of their models that the scale has."""
+
+    def analysed(name: str, dataset: str, models: list[str]) -> Figure:
+        return Figure(dataset, models, [f"analyze/{name}.npz"])
+
+    def panel(protocol: str, dataset: str) -> Figure:
+        models = [model for model in params.panels if params.models[model] is not None] or params.panels
+        return Figure(dataset, models, [f"{protocol}/{model}/examples.npz" for model in models])
+
+    a = params.analyses
+    return {
+        "segmentation": panel("ade20k", "ade20k"),
+        "detection": panel("coco-mask", "coco"),
+        "figure3": analysed("figure3", "imagenet", []),
+        "figure4": analysed("figure4", "imagenet", a.figure4.models),
+        "figure5": analysed("figure5", "ade20k", a.figure5.models),
+    }
