@@ -20,13 +20,14 @@ from cae.training.optim import adamw, cosine, warmup_cosine
 CLASSES = {"cae": "CAE", "beit": "BEiT", "mae": "MAE", "moco_v3": "MoCoV3", "dino": "DINO", "deit": "DeiT"}
 
 
-def build(params: Pretraining, outputs: int = 1) -> nn.Module:
-    """A model, initialised. `outputs`: how many tokens or (DeiT) classes it chooses from, where it does.
+def build(params: Pretraining, outputs: int | None = None) -> nn.Module:
+    """A model, initialised. `outputs`: how many tokens or (DeiT) classes it chooses from; None where it does not.
 
     The module is named at run time, so that no method's code counts as part of another's.
     """
     module = importlib.import_module(f"cae.models.{params.method}")
-    return getattr(module, CLASSES[params.method])(params, outputs)
+    method = getattr(module, CLASSES[params.method])
+    return method(params, outputs) if outputs else method(params)
 
 
 def main(
@@ -46,21 +47,21 @@ def main(
             f"{output.name}: {schedule.accumulate} passes a batch, and an image is contrasted with those of one pass alone; "
             "give it more GPUs, or set batch_size = micro_batch x GPUs in params"
         )
-    belongs, cached, outputs = {"dataset": images.fingerprint}, None, 1
+    belongs, targets, outputs = {"dataset": images.fingerprint}, [], None
     if p.target_tokenizer:
         if not (tokenizer and tokens):
             raise UserError(f"{output.name}: targets are tokens; name --tokenizer and --tokens")
         about = read_json(tokenizer / "tokenizer.json")
         outputs = about["params"]["vocabulary"]
         belongs = cache.identity(images.fingerprint, about, p.seed, p.view)
-        cached = cache.open_cache(tokens, (len(images), p.view.views, p.image.grid, p.image.grid), belongs)
+        targets = [cache.open_cache(tokens, (len(images), p.view.views, p.image.grid, p.image.grid), belongs)]
     elif p.method == "deit":
         outputs = len(images.classes)
 
     torch.manual_seed(p.seed)
     model = build(p, outputs)
     optimizer = adamw(model, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay)
-    batches = model.batches(images, p, cached)
+    batches = model.batches(images, p, *targets)
     if fabric.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     warmup = p.warmup_epochs * schedule.steps_per_epoch
