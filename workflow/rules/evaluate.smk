@@ -41,7 +41,8 @@ rule probe:
         "python -m cae probe --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
         " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
         " --work work/{wildcards.scale}/evaluate/{wildcards.model} --code {params.code}"
-        " --linear {output.linear} --attentive {output.attentive} 2>&1 | tee {log}"
+        " --linear {output.linear} --attentive {output.attentive}"
+        " 2>&1 | (trap '' TERM; tee {log})"
 
 
 rule classify:
