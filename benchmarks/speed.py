@@ -56,7 +56,7 @@ def pixels(batch: int, size: int, device: str) -> torch.Tensor:
 
 def stepper(params, batch: int, device: str):
     """A function that makes one training step of a model on random data; keywords replace parts of the batch."""
-    model = build(params, 1000 if params.method == "deit" else 8192).to(device)
+    model = build(params, {"cae": 8192, "beit": 8192, "deit": 1000}.get(params.method)).to(device)
     if device == "cpu":
         use_onednn(model)  # as the training loop does
     optimizer = adamw(model, lr=1e-4, betas=params.betas, weight_decay=params.weight_decay)
@@ -120,7 +120,7 @@ def loading(count: int) -> None:
             photo.save(folder / "in" / split / "photo" / f"{i}.jpg", quality=90)
     index("imagenet", str(folder / "in"), folder / "in.json")
     images = Images(folder / "in.json", 0)
-    batches = MaskedViews(images, PAPER.pretraining("cae-b-300"), None)
+    batches = MaskedViews(images, PAPER.pretraining("cae-b-300"))
     indices = np.arange(count)
 
     def masks():
@@ -131,7 +131,7 @@ def loading(count: int) -> None:
         f"views and masks: {count / whole:.0f} images/s a core; decoding alone {count / decode:.0f}; masks alone {256 / mask:.0f}"
     )
     names = {"moco-v3-b-300": MoCoV3, "dino-b-400": DINO, "deit-b-300": DeiT}
-    augmented = [method.batches(images, PAPER.pretraining(name), None) for name, method in names.items()]
+    augmented = [method.batches(images, PAPER.pretraining(name)) for name, method in names.items()]
     times = seconds([lambda data=data: data[0, indices[:16]] for data in augmented], 3, "cpu")
     print("; ".join(f"augmented for {name}: {16 / spent:.0f} images/s" for name, spent in zip(names, times)))
 

@@ -41,7 +41,14 @@ OPTIONS = {
     "facts": dict(help="of each model, what the table says of the model itself (JSON text)"),
     "checkpoint-minutes": dict(type=float, default=10),
 }
+RUNTIME = "threads gpus work code checkpoint-minutes"  # of a run that may be stopped and goes on
 OPTIONAL = {"code", "classes", "tokenizer", "tokens", "threads", "gpus", "checkpoint-minutes"}
+
+
+def runtime(a):
+    from cae.training.run import Runtime
+
+    return Runtime(a.threads, a.gpus, a.work, a.code, a.checkpoint_minutes)
 
 
 def make(a):
@@ -61,7 +68,7 @@ def index(a):
 def train_tokenizer(a):
     from cae.tasks.train_tokenizer import TokenizerJob, main
 
-    main(a.data, parse(TokenizerJob, a), a.threads, a.gpus, a.work, a.output, a.code)
+    main(a.data, parse(TokenizerJob, a), runtime(a), a.output)
 
 
 def import_tokenizer(a):
@@ -86,8 +93,7 @@ def pretrain(a):
     from cae.params import Model
     from cae.tasks.pretrain import main
 
-    params = parse(Model, a)
-    main(a.data, a.tokenizer, a.tokens, params, a.threads, a.gpus, a.work, a.output, a.code, a.checkpoint_minutes)
+    main(a.data, a.tokenizer, a.tokens, parse(Model, a), runtime(a), a.output)
 
 
 def import_model(a):
@@ -100,7 +106,7 @@ def import_model(a):
 def probe(a):
     from cae.tasks.probe import ProbeJob, main
 
-    main(a.data, a.encoder, parse(ProbeJob, a), a.threads, a.gpus, a.work, a.linear, a.attentive, a.code)
+    main(a.data, a.encoder, parse(ProbeJob, a), runtime(a), a.linear, a.attentive)
 
 
 def classify(a):
@@ -112,18 +118,13 @@ def classify(a):
 def finetune(a):
     from cae.tasks.finetune import FineTuneJob, main
 
-    params = parse(FineTuneJob, a)
-    main(
-        a.data, a.encoder, a.protocol, params, a.threads, a.gpus, a.work, a.metrics, a.output, a.code,
-        a.checkpoint_minutes,
-    )  # fmt: skip
+    main(a.data, a.encoder, a.protocol, parse(FineTuneJob, a), runtime(a), a.metrics, a.output)
 
 
 def segment(a):
     from cae.tasks.segment import SegmentJob, main
 
-    params = parse(SegmentJob, a)
-    main(a.data, a.encoder, params, a.threads, a.gpus, a.work, a.output, a.code, a.checkpoint_minutes)
+    main(a.data, a.encoder, parse(SegmentJob, a), runtime(a), a.output)
 
 
 def choose(a):
@@ -135,11 +136,7 @@ def choose(a):
 def detect(a):
     from cae.tasks.detect import DetectJob, main
 
-    params = parse(DetectJob, a)
-    main(
-        a.data, a.encoder, a.protocol, params, a.threads, a.gpus, a.work, a.metrics, a.output, a.code,
-        a.checkpoint_minutes,
-    )  # fmt: skip
+    main(a.data, a.encoder, a.protocol, parse(DetectJob, a), runtime(a), a.metrics, a.output)
 
 
 def masks_and_crops(a):
@@ -187,18 +184,18 @@ def page(a):
 COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
     "make": (make, "layout root seed classes threads output"),
     "index": (index, "layout root classes threads output"),
-    "train-tokenizer": (train_tokenizer, "data params threads gpus work code output"),
+    "train-tokenizer": (train_tokenizer, f"data params {RUNTIME} output"),
     "import-tokenizer": (import_tokenizer, "params output"),
     "tokenize": (tokenize, "data tokenizer params shard threads gpus work output"),
     "merge-tokens": (merge_tokens, "data tokenizer params output inputs"),
-    "pretrain": (pretrain, "data tokenizer tokens params threads gpus work code output checkpoint-minutes"),
+    "pretrain": (pretrain, f"data tokenizer tokens params {RUNTIME} output"),
     "import": (import_model, "params output"),
-    "probe": (probe, "data encoder params threads gpus work code linear attentive"),
+    "probe": (probe, f"data encoder params {RUNTIME} linear attentive"),
     "classify": (classify, "data encoder params threads gpus output"),
-    "finetune": (finetune, "data encoder protocol params threads gpus work code metrics output checkpoint-minutes"),
-    "segment": (segment, "data encoder params threads gpus work code output checkpoint-minutes"),
+    "finetune": (finetune, f"data encoder protocol params {RUNTIME} metrics output"),
+    "segment": (segment, f"data encoder params {RUNTIME} output"),
     "choose": (choose, "metrics output inputs"),
-    "detect": (detect, "data encoder protocol params threads gpus work code metrics output checkpoint-minutes"),
+    "detect": (detect, f"data encoder protocol params {RUNTIME} metrics output"),
     "masks-and-crops": (masks_and_crops, "data params output"),
     "reconstruct": (reconstruct, "data models params output"),
     "tsne": (tsne, "data models params threads gpus output"),

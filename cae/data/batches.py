@@ -73,7 +73,7 @@ class CentreCrops(Dataset):
 class MaskedViews(Dataset):
     """A micro-batch for (epoch, indices): the epoch picks view and mask, so that nothing depends on who loads it."""
 
-    def __init__(self, images: Images, params: Pretraining, tokens: np.ndarray | None):
+    def __init__(self, images: Images, params: Pretraining, tokens: np.ndarray | None = None):
         """`tokens` uint16 [images, views, grid, grid], or None where the targets are pixels."""
         self.views = Views(images, params.view, params.view.views, params.image.size, params.seed)
         self.mask, self.grid, self.tokens = params.mask, params.image.grid, tokens

@@ -19,7 +19,7 @@ from cae.training.optim import matrices_decay
 
 
 class BEiT(nn.Module):
-    def __init__(self, params: BEiTModel, vocabulary: int):
+    def __init__(self, params: BEiTModel, vocabulary: int = 1):
         super().__init__()
         self.params = params
         self.encoder = create_encoder(params)
@@ -42,7 +42,7 @@ class BEiT(nn.Module):
                     layer.weight /= math.sqrt(2 * depth)
 
     @staticmethod
-    def batches(images, params: BEiTModel, tokens) -> MaskedViews:
+    def batches(images, params: BEiTModel, tokens=None) -> MaskedViews:
         return MaskedViews(images, params, tokens)
 
     @staticmethod

@@ -102,7 +102,7 @@ class CAE(nn.Module):
         self.target_encoder = ema.frozen_copy(encoder) if p.alignment_momentum else None
 
     @staticmethod
-    def batches(images, params: CAEModel, tokens) -> MaskedViews:
+    def batches(images, params: CAEModel, tokens=None) -> MaskedViews:
         return MaskedViews(images, params, tokens)
 
     def after_step(self, progress: float) -> None:

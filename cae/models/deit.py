@@ -21,7 +21,7 @@ class DeiT(Supervised):
         self.average = ema.frozen_copy(self.encoder)  # kept in last.ckpt; the public results are the model's own
 
     @staticmethod
-    def batches(images, params: DeiTModel, tokens) -> Augmented:
+    def batches(images, params: DeiTModel) -> Augmented:
         return augmented(images, params.image.size, params.view, params.randaugment, params.seed)
 
     @staticmethod

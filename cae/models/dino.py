@@ -46,7 +46,7 @@ class Head(nn.Module):
 class DINO(nn.Module):
     """`encoder` is the teacher: what the public code evaluates and releases."""
 
-    def __init__(self, params: DINOModel, _: int = 1):
+    def __init__(self, params: DINOModel):
         super().__init__()
         self.params = p = params
         self.student = create_encoder(p, dynamic_img_size=True)
@@ -59,7 +59,7 @@ class DINO(nn.Module):
         self.answers: list[Tensor] = []  # the teacher's mean answers since the last step, from which the centre follows
 
     @staticmethod
-    def batches(images, params: DINOModel, tokens) -> Augmented:
+    def batches(images, params: DINOModel) -> Augmented:
         p, size = params, params.image.size
         large = [contrastive(size, p.view, p.view.scale, blur=blur, solarize=s) for blur, s in ((1.0, 0.0), (0.1, 0.2))]
         small = contrastive(p.local_size, p.view, p.local_scale, blur=0.5, solarize=0.0)

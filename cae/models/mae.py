@@ -23,7 +23,7 @@ from cae.params import MAEModel
 
 
 class MAE(nn.Module):
-    def __init__(self, params: MAEModel, _: int = 1):
+    def __init__(self, params: MAEModel):
         super().__init__()
         self.params = p = params
         self.encoder = create_encoder(p)
@@ -45,8 +45,8 @@ class MAE(nn.Module):
         self.register_buffer("positions", sincos_positions(p.image.grid, p.decoder_width), persistent=False)
 
     @staticmethod
-    def batches(images, params: MAEModel, tokens) -> MaskedViews:
-        return MaskedViews(images, params, None)
+    def batches(images, params: MAEModel) -> MaskedViews:
+        return MaskedViews(images, params)
 
     def decode(self, latents: Tensor, visible: Tensor) -> Tensor:
         """Class token and visible patches' latents [B, 1 + v, D] to pixels of all patches [B, N, 3 * patch * patch]."""

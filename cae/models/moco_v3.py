@@ -22,7 +22,7 @@ from cae.training.optim import cosine
 
 
 class MoCoV3(nn.Module):
-    def __init__(self, params: MoCoV3Model, _: int = 1):
+    def __init__(self, params: MoCoV3Model):
         super().__init__()
         self.params = p = params
         self.encoder = create_encoder(p, weight_init="moco")
@@ -38,7 +38,7 @@ class MoCoV3(nn.Module):
         self.key_encoder, self.key_projector = ema.frozen_copy(self.encoder), ema.frozen_copy(self.projector)
 
     @staticmethod
-    def batches(images, params: MoCoV3Model, tokens) -> Augmented:
+    def batches(images, params: MoCoV3Model) -> Augmented:
         size, view = params.image.size, params.view
         first = contrastive(size, view, view.scale, blur=1.0, solarize=0.0, interpolation=BILINEAR)
         second = contrastive(size, view, view.scale, blur=0.1, solarize=0.2, interpolation=BILINEAR)

@@ -4,8 +4,6 @@ A detector is trained, tested at a single scale and scored by COCO's own evaluat
 beside the metrics.
 """
 
-import json
-import shutil
 import time
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from torch import nn
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.detection import Instances, Scenes, quiet
 from cae.errors import UserError
-from cae.files import atomic, revision, text_hash, write_json
+from cae.files import atomic, text_hash, write_json
 from cae.models.backbone import trainable
 from cae.models.detector import Detector
 from cae.models.encoders import load_encoder, save_weights
@@ -26,6 +24,7 @@ from cae.params import Detection, Seed
 from cae.progress import progress
 from cae.training.loop import Schedule, start, train
 from cae.training.optim import adamw_by_layer, warmup_steps
+from cae.training.run import Runtime
 
 EXAMPLES, SHOWN = 6, 0.3  # validation images kept as pictures; score from which more than one find is on them
 STATS = ("ap", "ap50", "ap75")  # the first of COCOeval's
@@ -41,12 +40,11 @@ class DetectJob(Detection):
 
 
 def main(
-    data: Path, encoder: Path, protocol: str, params: DetectJob, threads: int, gpus: int, work: Path, metrics: Path,
-    output: Path, code: str = "", checkpoint_minutes: float = 10,
-) -> None:  # fmt: skip
+    data: Path, encoder: Path, protocol: str, params: DetectJob, runtime: Runtime, metrics: Path, output: Path
+) -> None:
     """The detector and what it finds on the validation images to the folder `output`, average precision to `metrics`."""
     p = params
-    fabric = start(threads, gpus)
+    fabric = start(runtime.threads, runtime.gpus)
     instances, val = Instances(data, 0, labelled=True), Instances(data, 1, labelled=False)
     schedule = Schedule(len(instances), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
     if p.warmup_steps >= schedule.steps:
@@ -66,23 +64,21 @@ def main(
         network, detector, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay, layer_decay=p.layer_decay
     )
     scenes = Scenes(instances, p.flip, p.crop, p.seed)
-    processes = workers(threads, gpus, fabric.device.type)
+    processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
     milestones = [epoch * schedule.steps_per_epoch for epoch in p.milestones]
-    train(
+    run = train(
         fabric, detector, optimizer,
         lambda step: loader(scenes, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
-        schedule,
+        schedule, runtime,
         lr_at=lambda step: warmup_steps(
             step, milestones=milestones, warmup=p.warmup_steps, ratio=p.warmup_ratio, lr=p.lr
         ),
-        clip=None, seed=p.seed, work=work, params_hash=params_hash + code, checkpoint_minutes=checkpoint_minutes,
-        title=f"{protocol} {encoder.name}",
+        seed=p.seed, params_hash=params_hash, title=f"{protocol} {encoder.name}",
     )  # fmt: skip
     if not fabric.is_global_zero:
         return
     save_weights(output / "model.safetensors", detector.model)
-    with atomic(output / "metrics.jsonl") as temporary:
-        shutil.copy(work / "metrics.jsonl", temporary)
+    run.copy_metrics(output)
 
     began = time.monotonic()
     found, pictures = detect(detector, val, fabric.device, processes, f"detect {encoder.name}")
@@ -92,17 +88,13 @@ def main(
     detected = time.monotonic()
     scores = average_precision(val, found)
     evaluated = time.monotonic()
-    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    seconds = rows[-1]["seconds"] + evaluated - began
     write_json(metrics, {
         "model": encoder.name, "protocol": protocol, **scores, "classes": len(val.names),
         "train_images": len(instances), "val_images": len(val), "epochs": p.epochs, "params_hash": params_hash,
-        "seconds": round(seconds, 1), "evaluation_seconds": round(evaluated - detected, 2),
-        "images_per_second": round((rows[-1]["images"] + len(val)) / seconds, 1), "revision": revision(),
-        "losses": [round(row["loss"], 4) for row in rows],
+        **run.account(len(val), evaluated - began, evaluation_seconds=round(evaluated - detected, 2)),
         "note": f"Box heads of {protocol}: {HEADS[p.heads]}; images {'cropped' if p.crop else 'not cropped'} in training.",
     })  # fmt: skip
-    (work / "state.ckpt").unlink()
+    run.path.unlink()
 
 
 @torch.inference_mode()

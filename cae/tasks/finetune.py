@@ -5,15 +5,13 @@ where the public code's starts from 1e-6. The classifier stays beside its metric
 again.
 """
 
-import json
-import shutil
 from pathlib import Path
 
 import torch
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.datasets import Images
-from cae.files import atomic, revision, text_hash, write_json
+from cae.files import revision, text_hash, write_json
 from cae.models.classifier import classifier
 from cae.models.encoders import load_encoder, save_weights
 from cae.models.supervised import Supervised, augmented
@@ -21,6 +19,7 @@ from cae.params import FineTune, Seed
 from cae.tasks.classify import accuracy
 from cae.training.loop import Schedule, start, train
 from cae.training.optim import adamw_by_layer, warmup_cosine
+from cae.training.run import Runtime
 
 
 class FineTuneJob(FineTune):
@@ -28,15 +27,11 @@ class FineTuneJob(FineTune):
 
 
 def main(
-    data: Path, encoder: Path, protocol: str, params: FineTuneJob, threads: int, gpus: int, work: Path, metrics: Path,
-    output: Path, code: str = "", checkpoint_minutes: float = 10,
-) -> None:  # fmt: skip
-    """The classifier to the folder `output`, its accuracy on the validation images to the file `metrics`.
-
-    `code`: a hash of the code that runs; an unfinished run of other code is not gone on with.
-    """
+    data: Path, encoder: Path, protocol: str, params: FineTuneJob, runtime: Runtime, metrics: Path, output: Path
+) -> None:
+    """The classifier to the folder `output`, its accuracy on the validation images to the file `metrics`."""
     p = params
-    fabric = start(threads, gpus)
+    fabric = start(runtime.threads, runtime.gpus)
     images, val = Images(data, 0), Images(data, 1)
     classes = len(images.classes)
     schedule = Schedule(len(images), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
@@ -50,14 +45,14 @@ def main(
         network, network, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay, layer_decay=p.layer_decay
     )
     batches = augmented(images, size, p.view, p.randaugment, p.seed)
-    processes = workers(threads, gpus, fabric.device.type)
+    processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
     warmup = p.warmup_epochs * schedule.steps_per_epoch
-    train(
+    run = train(
         fabric, Supervised(network, p, classes), optimizer,
         lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
-        schedule, lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
-        clip=None, seed=p.seed, work=work, params_hash=params_hash + code, checkpoint_minutes=checkpoint_minutes,
-        title=f"{protocol} {encoder.name}",
+        schedule, runtime,
+        lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
+        seed=p.seed, params_hash=params_hash, title=f"{protocol} {encoder.name}",
     )  # fmt: skip
     if not fabric.is_global_zero:
         return
@@ -68,16 +63,12 @@ def main(
         "parameters": sum(parameter.numel() for parameter in network.parameters()), "params": p.model_dump(),
         "encoder": config["params_hash"], "dataset": images.fingerprint, **about,
     })  # fmt: skip
-    with atomic(output / "metrics.jsonl") as temporary:
-        shutil.copy(work / "metrics.jsonl", temporary)
+    run.copy_metrics(output)
 
     saved, _ = load_encoder(output)  # what is told is of what is kept
     result = accuracy(saved, val, p.micro_batch, fabric.device.type, processes, f"evaluate {encoder.name}")
-    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    seconds = rows[-1]["seconds"] + result.pop("seconds")
+    account = run.account(len(val), result.pop("seconds"))
     write_json(metrics, {
-        "protocol": protocol, **about, **result, "train_images": len(images), "epochs": p.epochs,
-        "seconds": round(seconds, 1), "images_per_second": round((rows[-1]["images"] + len(val)) / seconds, 1),
-        "losses": [round(row["loss"], 4) for row in rows],
+        "protocol": protocol, **about, **result, "train_images": len(images), "epochs": p.epochs, **account,
     })  # fmt: skip
-    (work / "state.ckpt").unlink()
+    run.path.unlink()

@@ -14,31 +14,29 @@ from cae.files import atomic, read_json, text_hash
 from cae.models.encoders import save_encoder
 from cae.params import Pretraining, read_model
 from cae.tokenizers import cache
-from cae.training.loop import Schedule, load_checkpoint, start, train
+from cae.training.loop import Schedule, start, train
 from cae.training.optim import adamw, cosine, warmup_cosine
+from cae.training.run import Runtime, load_checkpoint
 
 CLASSES = {"cae": "CAE", "beit": "BEiT", "mae": "MAE", "moco_v3": "MoCoV3", "dino": "DINO", "deit": "DeiT"}
 
 
-def build(params: Pretraining, outputs: int = 1) -> nn.Module:
-    """A model, initialised. `outputs`: how many tokens or (DeiT) classes it chooses from, where it does.
+def build(params: Pretraining, outputs: int | None = None) -> nn.Module:
+    """A model, initialised. `outputs`: how many tokens or (DeiT) classes it chooses from; None where it does not.
 
     The module is named at run time, so that no method's code counts as part of another's.
     """
     module = importlib.import_module(f"cae.models.{params.method}")
-    return getattr(module, CLASSES[params.method])(params, outputs)
+    method = getattr(module, CLASSES[params.method])
+    return method(params, outputs) if outputs else method(params)
 
 
 def main(
-    data: Path, tokenizer: Path | None, tokens: Path | None, params: Pretraining, threads: int, gpus: int,
-    work: Path, output: Path, code: str = "", checkpoint_minutes: float = 10,
-) -> None:  # fmt: skip
-    """`tokenizer` and `tokens` are needed for token targets only. With 0 epochs the encoder is left as initialised.
-
-    `code`: a hash of the code that runs; an unfinished run of other code is not gone on with.
-    """
+    data: Path, tokenizer: Path | None, tokens: Path | None, params: Pretraining, runtime: Runtime, output: Path
+) -> None:
+    """`tokenizer` and `tokens` are needed for token targets only. With 0 epochs the encoder is left as initialised."""
     p = params
-    fabric = start(threads, gpus)
+    fabric = start(runtime.threads, runtime.gpus)
     images = Images(data, 0)
     schedule = Schedule(len(images), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
     if p.method == "moco_v3" and schedule.accumulate > 1:
@@ -46,44 +44,44 @@ def main(
             f"{output.name}: {schedule.accumulate} passes a batch, and an image is contrasted with those of one pass alone; "
             "give it more GPUs, or set batch_size = micro_batch x GPUs in params"
         )
-    belongs, cached, outputs = {"dataset": images.fingerprint}, None, 1
+    belongs, targets, outputs = {"dataset": images.fingerprint}, [], None
     if p.target_tokenizer:
         if not (tokenizer and tokens):
             raise UserError(f"{output.name}: targets are tokens; name --tokenizer and --tokens")
         about = read_json(tokenizer / "tokenizer.json")
         outputs = about["params"]["vocabulary"]
         belongs = cache.identity(images.fingerprint, about, p.seed, p.view)
-        cached = cache.open_cache(tokens, (len(images), p.view.views, p.image.grid, p.image.grid), belongs)
+        targets = [cache.open_cache(tokens, (len(images), p.view.views, p.image.grid, p.image.grid), belongs)]
     elif p.method == "deit":
         outputs = len(images.classes)
 
     torch.manual_seed(p.seed)
     model = build(p, outputs)
     optimizer = adamw(model, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay)
-    batches = model.batches(images, p, cached)
+    batches = model.batches(images, p, *targets)
     if fabric.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     warmup = p.warmup_epochs * schedule.steps_per_epoch
     params_hash = text_hash(p.model_dump_json() + str(belongs))
-    processes = workers(threads, gpus, fabric.device.type)
+    processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
     repeats = getattr(p, "repeats", 1)
     last_decay = getattr(p, "final_weight_decay", p.weight_decay)
-    train(
+    run = train(
         fabric, model, optimizer,
         lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank, repeats), processes),
-        schedule, lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
+        schedule, runtime,
+        lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
         weight_decay_at=lambda step: cosine(step / schedule.steps, p.weight_decay, last_decay),
-        clip=p.clip, seed=p.seed, work=work, params_hash=params_hash + code, checkpoint_minutes=checkpoint_minutes,
-        title=output.name,
+        clip=p.clip, seed=p.seed, params_hash=params_hash, title=output.name,
     )  # fmt: skip
     if fabric.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
         provenance = {"model": output.name, "epochs": p.epochs, "images": schedule.steps * p.batch_size,
                       "outputs": outputs, "params_hash": params_hash, **belongs}  # fmt: skip
         save_encoder(output, model.encoder, p, provenance)
-        for source, target in (("metrics.jsonl", "metrics.jsonl"), ("state.ckpt", "last.ckpt")):
-            with atomic(output / target) as temporary:
-                shutil.copy(work / source, temporary)
+        run.copy_metrics(output)
+        with atomic(output / "last.ckpt") as temporary:
+            shutil.copy(run.path, temporary)
 
 
 def load_model(folder: Path) -> nn.Module:

@@ -5,8 +5,8 @@ batch size, optimiser and learning rate, and neither sees the other. With fewer 
 once per view and its tokens are kept.
 """
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import tee
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +15,20 @@ import torch.nn.functional as F
 from timm.optim import Lars
 from torch import Tensor, nn
 
-from cae.data.batches import CentreCrops, Pixels, Views, loader, workers
+from cae.data.batches import CentreCrops, Pixels, Views, loader, micro_batches, workers
 from cae.data.datasets import Images
 from cae.data.rng import ORDER, permutation
 from cae.errors import UserError
-from cae.files import atomic, revision, text_hash, write_json
+from cae.files import revision, text_hash, write_json
 from cae.models.encoders import load_encoder
 from cae.models.probes import AttentiveProbe, LinearProbe
 from cae.models.vit import normalise
 from cae.params import Probe, Probes
-from cae.progress import progress
-from cae.training.loop import load_checkpoint, pick_device
+from cae.training.loop import Schedule, start
 from cae.training.optim import warmup_cosine
+from cae.training.run import Run, Runtime
 
 KEEP_BYTES = 4 << 30  # of encoder tokens in memory
-SAVE_MINUTES = 10
 
 
 class ProbeJob(Probes):
@@ -39,7 +38,7 @@ class ProbeJob(Probes):
 class Head:
     """One probe with its optimiser; gradients accumulate over micro-batches up to its batch size."""
 
-    def __init__(self, name: str, module: nn.Module, params: Probe, job: ProbeJob, images: int, device: str):
+    def __init__(self, name: str, module: nn.Module, params: Probe, job: ProbeJob, images: int, device: torch.device):
         self.name, self.module, self.params = name, module.to(device), params
         if images < params.batch_size:
             raise UserError(f"probes.{name}.batch_size {params.batch_size} is above the {images} training images")
@@ -47,6 +46,7 @@ class Head:
         steps_per_epoch = images // job.micro_batch // self.accumulate
         self.steps, self.warmup = job.epochs * steps_per_epoch, job.warmup_epochs * steps_per_epoch
         self.step = self.micro = 0
+        self.curve: list[list[float]] = []  # top1 and top5 (%) of each validation
         matrices = [p for p in module.parameters() if p.ndim > 1]
         vectors = [p for p in module.parameters() if p.ndim <= 1]
         if name == "linear":  # LARS adapts matrices only, as MAE's
@@ -55,20 +55,22 @@ class Head:
         else:
             self.optimizer = torch.optim.SGD(module.parameters(), lr=params.lr, momentum=0.9, nesterov=True)
 
-    def train_on(self, tokens: Tensor, labels: Tensor) -> None:
+    def train_on(self, tokens: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The loss of a micro-batch; nothing once all steps are done."""
         if self.step == self.steps:
-            return
+            return {}
         self.module.train()
-        (F.cross_entropy(self.module(tokens), labels) / self.accumulate).backward()
+        loss = F.cross_entropy(self.module(tokens), labels)
+        (loss / self.accumulate).backward()
         self.micro += 1
-        if self.micro % self.accumulate:
-            return
-        p = self.params
-        for group in self.optimizer.param_groups:
-            group["lr"] = warmup_cosine(self.step, steps=self.steps, warmup=self.warmup, lr=p.lr, min_lr=p.min_lr)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.step += 1
+        if self.micro % self.accumulate == 0:
+            p = self.params
+            for group in self.optimizer.param_groups:
+                group["lr"] = warmup_cosine(self.step, steps=self.steps, warmup=self.warmup, lr=p.lr, min_lr=p.min_lr)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.step += 1
+        return {f"loss_{self.name}": loss}
 
     @torch.no_grad()
     def correct(self, tokens: Tensor, labels: Tensor) -> Tensor:
@@ -80,15 +82,15 @@ class Head:
         ranks = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
         return torch.stack([ranks[:, 0].sum(), ranks.any(1).sum()])
 
-    def state(self) -> dict:
-        gradients = [p.grad for p in self.module.parameters()]  # of a batch that spans two epochs
+    def state_dict(self) -> dict:
+        gradients = [p.grad for p in self.module.parameters()]  # of a batch that is not complete
         return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step,
-                "micro": self.micro, "gradients": gradients}  # fmt: skip
+                "micro": self.micro, "gradients": gradients, "curve": self.curve}  # fmt: skip
 
-    def load(self, state: dict) -> None:
+    def load_state_dict(self, state: dict) -> None:
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.micro = state["step"], state["micro"]
+        self.step, self.micro, self.curve = state["step"], state["micro"], state["curve"]
         for parameter, gradient in zip(self.module.parameters(), state["gradients"]):
             parameter.grad = None if gradient is None else gradient.to(parameter.device)
 
@@ -96,11 +98,9 @@ class Head:
 class Tokens:
     """The frozen encoder's tokens [B, 1 + N, D] of a data set's images, kept in memory (float16) where they fit."""
 
-    def __init__(
-        self, encoder: nn.Module, dataset, images: int, views: int, micro_batch: int, workers: int, device: str
-    ):
+    def __init__(self, encoder: nn.Module, dataset, images: int, views: int, micro_batch: int, workers: int):
         self.encoder, self.dataset, self.images, self.views = encoder, dataset, images, views
-        self.micro_batch, self.workers, self.device = micro_batch, workers, device
+        self.micro_batch, self.workers, self.device = micro_batch, workers, next(encoder.parameters()).device
         self.encoded = 0
         shape = (views, images, 1 + encoder.patch_embed.num_patches, encoder.embed_dim)
         self.kept = (
@@ -108,113 +108,88 @@ class Tokens:
         )
         self.filled = 0  # views kept so far
 
-    def __call__(self, epoch: int, order: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """(indices, tokens) of each micro-batch of `order` in the epoch's view."""
-        view = epoch % self.views
+    def __call__(
+        self, keys: Iterable[tuple[int, np.ndarray]], between: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """(indices, tokens) for each (epoch, indices); `between` is called often while a whole view is encoded."""
         if self.kept is None:
-            yield from self._encode(view, order)
+            yield from self._encode(keys)
             return
-        while self.filled <= view:
-            for indices, tokens in self._encode(self.filled, np.arange(self.images)):
-                self.kept[self.filled, indices] = tokens.half().cpu()
-            self.filled += 1
-        for indices in self._split(order):
-            yield indices, self.kept[view, indices].to(self.device).float()
+        for epoch, indices in keys:
+            while self.filled <= epoch % self.views:
+                for part, tokens in self._encode(self.split(np.arange(self.images), self.filled)):
+                    self.kept[self.filled, part] = tokens.half().cpu()
+                    between()
+                self.filled += 1
+            yield indices, self.kept[epoch % self.views, indices].to(self.device).float()
 
-    def _split(self, order):
-        return np.split(order, range(self.micro_batch, len(order), self.micro_batch))
+    def split(self, order: np.ndarray, epoch: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """`order` in micro-batches."""
+        return ((epoch, part) for part in np.split(order, range(self.micro_batch, len(order), self.micro_batch)))
 
     @torch.no_grad()
-    def _encode(self, view, order):
-        chunks = self._split(order)
-        batches = loader(self.dataset, ((view, indices) for indices in chunks), self.workers)
-        for indices, batch in zip(chunks, batches):
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+    def _encode(self, keys):
+        keys, asked = tee(keys)
+        for (_, indices), batch in zip(keys, loader(self.dataset, asked, self.workers)):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 tokens = self.encoder.forward_features(normalise(batch["pixels"].to(self.device)))
             self.encoded += len(indices)
             yield indices, tokens.float()
 
+    def state_dict(self) -> dict:
+        return {"encoded": self.encoded}
 
-def main(
-    data: Path, encoder: Path, params: ProbeJob, threads: int, gpus: int, work: Path,
-    linear: Path, attentive: Path, code: str = "",
-) -> None:  # fmt: skip
-    """Metrics of both protocols, to the files `linear` and `attentive`; `code` is a hash of the code that runs."""
-    device = pick_device(threads, gpus)
-    processes = workers(threads, gpus, device)
+    def load_state_dict(self, state: dict) -> None:
+        self.encoded = state["encoded"]
+
+
+def main(data: Path, encoder: Path, params: ProbeJob, runtime: Runtime, linear: Path, attentive: Path) -> None:
+    """Metrics of both protocols, to the files `linear` and `attentive`."""
+    p = params
+    fabric = start(runtime.threads, min(1, runtime.gpus))
+    processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
     vit, config = load_encoder(encoder)
-    vit.to(device)
+    vit.to(fabric.device)
     train, val = Images(data, 0), Images(data, 1)
     size, heads, width = (config["arguments"][key] for key in ("img_size", "num_heads", "embed_dim"))
-    params_hash = text_hash(params.model_dump_json() + config["params_hash"] + train.fingerprint)
+    params_hash = text_hash(p.model_dump_json() + config["params_hash"] + train.fingerprint)
 
-    torch.manual_seed(params.seed)
+    torch.manual_seed(p.seed)
     classes, count = len(train.classes), len(train)
-    probes = [
-        Head("linear", LinearProbe(width, classes), params.linear, params, count, device),
-        Head(
-            "attentive",
-            AttentiveProbe(width, heads, classes, params.attentive.init_std),
-            params.attentive,
-            params,
-            count,
-            device,
-        ),
-    ]
-    views = Views(train, params.view, params.views, size, params.seed, keep=False)
-    train_tokens = Tokens(vit, Pixels(views), count, params.views, params.micro_batch, processes, device)
-    val_tokens = Tokens(vit, CentreCrops(val, size), len(val), 1, params.micro_batch, processes, device)
-    train_labels, val_labels = (torch.from_numpy(images.labels).to(device) for images in (train, val))
+    modules = {"linear": LinearProbe(width, classes),
+               "attentive": AttentiveProbe(width, heads, classes, p.attentive.init_std)}  # fmt: skip
+    probes = [Head(name, module, getattr(p, name), p, count, fabric.device) for name, module in modules.items()]
+    views = Views(train, p.view, p.views, size, p.seed, keep=False)
+    train_tokens = Tokens(vit, Pixels(views), count, p.views, p.micro_batch, processes)
+    val_tokens = Tokens(vit, CentreCrops(val, size), len(val), 1, p.micro_batch, processes)
+    train_labels, val_labels = (torch.from_numpy(images.labels).to(fabric.device) for images in (train, val))
+    val_order = permutation(len(val), p.seed, ORDER)  # batches of mixed classes, for statistics of a batch
 
-    val_order = permutation(len(val), params.seed, ORDER)  # batches of mixed classes, for statistics of a batch
-
-    state = work / "state.ckpt"
-    first, seconds, curves = 0, 0.0, {head.name: [] for head in probes}
-    if state.exists():
-        saved = load_checkpoint(state)
-        if saved["params_hash"] != params_hash + code:
-            raise UserError(
-                f"{state}: state of an unfinished run with other params or code; delete {work} to start afresh"
-            )
-        first, seconds, curves = saved["epoch"], saved["seconds"], saved["curves"]
-        train_tokens.encoded, val_tokens.encoded = saved["encoded"]
+    schedule = Schedule(count, p.micro_batch, p.micro_batch, p.epochs)  # a step of the run is a micro-batch
+    run = Run(fabric, schedule, runtime, params_hash, f"probe {encoder.name}", linear=probes[0], attentive=probes[1],
+              train=train_tokens, val=val_tokens)  # fmt: skip
+    batches = train_tokens(micro_batches(schedule, p.seed, run.step), run.stop_if_asked)
+    every = max(1, p.epochs // 10)
+    for step in run:
+        indices, tokens = next(batches)
         for head in probes:
-            head.load(saved[head.name])
-    began = last_save = time.monotonic()
-    every = max(1, params.epochs // 10)
-    used = count // params.micro_batch * params.micro_batch
-    bar = progress(f"probe {encoder.name}", params.epochs * used, initial=first * used)
-    for epoch in range(first, params.epochs):
-        for indices, tokens in train_tokens(epoch, permutation(count, params.seed, ORDER, epoch)[:used]):
-            labels = train_labels[torch.from_numpy(indices).to(device)]
-            for head in probes:
-                head.train_on(tokens, labels)
-            bar.update(len(indices))
-        if (epoch + 1) % every == 0 or epoch + 1 == params.epochs:
-            right = {head.name: torch.zeros(2, dtype=torch.long, device=device) for head in probes}
-            for indices, tokens in val_tokens(0, val_order):
-                labels = val_labels[torch.from_numpy(indices).to(device)]
+            run.add(head.train_on(tokens, train_labels[torch.from_numpy(indices).to(fabric.device)]))
+        epoch, rest = divmod(step + 1, schedule.steps_per_epoch)
+        if rest == 0 and (epoch % every == 0 or epoch == p.epochs):
+            right = {head: torch.zeros(2, dtype=torch.long, device=fabric.device) for head in probes}
+            for indices, tokens in val_tokens(val_tokens.split(val_order)):
                 for head in probes:
-                    right[head.name] += head.correct(tokens, labels)
+                    right[head] += head.correct(tokens, val_labels[torch.from_numpy(indices).to(fabric.device)])
             for head in probes:
-                curves[head.name].append([round(100 * n / len(val), 3) for n in right[head.name].tolist()])
-            bar.set_postfix({name: curve[-1][0] for name, curve in curves.items()}, refresh=False)
-        if time.monotonic() - last_save > 60 * SAVE_MINUTES:
-            last_save = time.monotonic()
-            elapsed = seconds + last_save - began
-            with atomic(state) as temporary:
-                torch.save({"params_hash": params_hash + code, "epoch": epoch + 1, "seconds": elapsed,
-                            "curves": curves, "encoded": (train_tokens.encoded, val_tokens.encoded),
-                            **{head.name: head.state() for head in probes}}, temporary)  # fmt: skip
-    bar.close()
-    seconds += time.monotonic() - began
-    encoded = train_tokens.encoded + val_tokens.encoded
+                head.curve.append([round(100 * n / len(val), 3) for n in right[head].tolist()])
+        run.latest = {f"top1_{head.name}": head.curve[-1][0] for head in probes if head.curve}
     for head, output in zip(probes, (linear, attentive)):
-        top1, top5 = curves[head.name][-1]
+        top1, top5 = head.curve[-1]
         write_json(output, {
             "model": encoder.name, "protocol": head.name, "top1": top1, "top5": top5, "train_images": count,
-            "val_images": len(val), "classes": classes, "epochs": params.epochs, "params_hash": params_hash,
-            "seconds": round(seconds, 1), "images_per_second": round(encoded / seconds, 1), "revision": revision(),
-            "curve": [top1 for top1, _ in curves[head.name]],
+            "val_images": len(val), "classes": classes, "epochs": p.epochs, "params_hash": params_hash,
+            "seconds": round(run.rows[-1]["seconds"], 1),
+            "images_per_second": round((train_tokens.encoded + val_tokens.encoded) / run.rows[-1]["seconds"], 1),
+            "revision": revision(), "curve": [top1 for top1, _ in head.curve],
         })  # fmt: skip
-    state.unlink(missing_ok=True)
+    run.path.unlink()

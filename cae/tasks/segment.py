@@ -3,8 +3,6 @@
 Tested in windows at a single scale. Weights and some pictures stay beside the metrics.
 """
 
-import json
-import shutil
 import time
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.segmentation import GREY, Crops, Labelled, Scenes, padded
-from cae.files import atomic, revision, text_hash, write_json
+from cae.files import atomic, text_hash, write_json
 from cae.models.backbone import trainable
 from cae.models.encoders import load_encoder, save_weights
 from cae.models.segmenter import Segmenter, enlarged
@@ -23,6 +21,7 @@ from cae.progress import progress
 from cae.tasks.confusion import confusion, summary
 from cae.training.loop import Schedule, start, train
 from cae.training.optim import adamw_by_layer, warmup_poly
+from cae.training.run import Runtime
 
 EXAMPLES = 6  # validation images kept as pictures
 
@@ -31,13 +30,10 @@ class SegmentJob(Segmentation):
     seed: Seed
 
 
-def main(
-    data: Path, encoder: Path, params: SegmentJob, threads: int, gpus: int, work: Path, output: Path, code: str = "",
-    checkpoint_minutes: float = 10,
-) -> None:  # fmt: skip
+def main(data: Path, encoder: Path, params: SegmentJob, runtime: Runtime, output: Path) -> None:
     """The segmenter, its metrics on the validation images and some pictures to the folder `output`."""
     p = params
-    fabric = start(threads, gpus)
+    fabric = start(runtime.threads, runtime.gpus)
     images, val = Labelled(data, 0), Labelled(data, 1)
     names = images.images.classes
     schedule = Schedule(len(images), p.batch_size, p.micro_batch, 0, fabric.world_size, limit=p.steps)
@@ -56,35 +52,29 @@ def main(
         network, segmenter, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay, layer_decay=p.layer_decay
     )
     crops = Crops(images, p, p.seed)
-    processes = workers(threads, gpus, fabric.device.type)
-    train(
+    processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
+    run = train(
         fabric, segmenter, optimizer,
         lambda step: loader(crops, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
-        schedule, lr_at=lambda step: warmup_poly(step, steps=p.steps, warmup=p.warmup_steps, lr=p.lr),
-        clip=None, seed=p.seed, work=work, params_hash=params_hash + code, checkpoint_minutes=checkpoint_minutes,
-        title=f"ade20k {encoder.name} {p.lr}",
+        schedule, runtime, lr_at=lambda step: warmup_poly(step, steps=p.steps, warmup=p.warmup_steps, lr=p.lr),
+        seed=p.seed, params_hash=params_hash, title=f"ade20k {encoder.name} {p.lr}",
     )  # fmt: skip
     if not fabric.is_global_zero:
         return
     save_weights(output / "model.safetensors", segmenter)
-    with atomic(output / "metrics.jsonl") as temporary:
-        shutil.copy(work / "metrics.jsonl", temporary)
+    run.copy_metrics(output)
 
     began = time.monotonic()
     matrix, pictures = evaluate(segmenter, val, p, len(names), fabric.device, processes, f"segment {encoder.name}")
     with atomic(output / "examples.npz") as temporary:
         np.savez(temporary, names=np.array(names), **pictures)
     evaluated = time.monotonic() - began
-    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    seconds = rows[-1]["seconds"] + evaluated
     write_json(output / "metrics.json", {
         "model": encoder.name, "protocol": "ade20k", "lr": p.lr, **summary(matrix, names), "classes": len(names),
         "train_images": len(images), "val_images": len(val), "steps": p.steps, "params_hash": params_hash,
-        "seconds": round(seconds, 1), "evaluation_seconds": round(evaluated, 1),
-        "images_per_second": round((rows[-1]["images"] + len(val)) / seconds, 1), "revision": revision(),
-        "losses": [round(row["loss"], 4) for row in rows],
+        **run.account(len(val), evaluated, evaluation_seconds=round(evaluated, 1)),
     })  # fmt: skip
-    (work / "state.ckpt").unlink()
+    run.path.unlink()
 
 
 @torch.inference_mode()

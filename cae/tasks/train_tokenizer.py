@@ -1,7 +1,6 @@
 """Train a d-VAE on the training images' views, and report how it uses its codebook."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from cae.params import DVAE, Image, Strict, View
 from cae.tokenizers import store
 from cae.training.loop import Schedule, start, train
 from cae.training.optim import adamw, warmup_cosine
+from cae.training.run import Runtime
 
 WARMUP = 0.05  # of all steps
 REPORT_IMAGES, REPORT_PICTURES = 2000, 16  # validation images that the report counts tokens of, and shows
@@ -27,28 +27,28 @@ class TokenizerJob(Strict):
     seed: int
 
 
-def main(data: Path, params: TokenizerJob, threads: int, gpus: int, work: Path, output: Path, code: str = "") -> None:
+def main(data: Path, params: TokenizerJob, runtime: Runtime, output: Path) -> None:
     p = params.tokenizer
-    fabric = start(threads, gpus)
+    fabric = start(runtime.threads, runtime.gpus)
     images = Images(data, 0)
     schedule = Schedule(len(images), p.batch_size, p.batch_size // fabric.world_size, p.epochs, fabric.world_size)
     torch.manual_seed(params.seed)
     tokenizer = store.build(p, params.image.grid)
     pixels = Pixels(Views(images, params.view, params.view.views, p.input_size, params.seed, LANCZOS))
-    processes = workers(threads, gpus, fabric.device.type)
+    processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
     warmup = round(WARMUP * schedule.steps)
-    train(
+    run = train(
         fabric, tokenizer, adamw(tokenizer, lr=p.lr, betas=(0.9, 0.999), weight_decay=1e-4),
         lambda step: loader(pixels, micro_batches(schedule, params.seed, step, fabric.global_rank), processes),
-        schedule, lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.lr / 100),
-        clip=None, seed=params.seed, work=work, params_hash=text_hash(params.model_dump_json() + images.fingerprint) + code,
+        schedule, runtime,
+        lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.lr / 100),
+        seed=params.seed, params_hash=text_hash(params.model_dump_json() + images.fingerprint),
         title=f"tokenizer {output.name}",
     )  # fmt: skip
     if fabric.is_global_zero:
         _report(tokenizer.eval(), Images(data, 1), params, output / "report.npz")
         store.save(output, tokenizer, p, params.image.grid)
-        with atomic(output / "metrics.jsonl") as temporary:
-            shutil.copy(work / "metrics.jsonl", temporary)
+        run.copy_metrics(output)
 
 
 @torch.no_grad()

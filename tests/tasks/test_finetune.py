@@ -74,13 +74,14 @@ def test_rates_fall_layer_by_layer_as_published(relative):
 
 def test_loop_gives_each_group_its_share(tmp_path):
     from cae.training.loop import start, train
+    from cae.training.run import Runtime
     from tests.training.test_loop import Schedule, Toy, toy_batches
 
     model, schedule = Toy(), Schedule(40, 8, 4, 1)
     other = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.AdamW([{"params": model.parameters(), "lr_scale": 0.25}, {"params": [other]}], lr=1.0)
-    train(start(1, 0), model, optimizer, toy_batches(schedule), schedule, lr_at=lambda step: 0.1, clip=None, seed=0,
-          work=tmp_path, params_hash="a")  # fmt: skip
+    train(start(1, 0), model, optimizer, toy_batches(schedule), schedule, Runtime(1, 0, tmp_path),
+          lr_at=lambda step: 0.1, seed=0, params_hash="a")  # fmt: skip
     assert [group["lr"] for group in optimizer.param_groups] == [0.025, 0.1]
 
 

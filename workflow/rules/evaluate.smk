@@ -2,9 +2,10 @@
 
 Needs: a pretrained encoder, ImageNet's manifest.
 Makes: results/<scale>/evaluate/<protocol>/<model>.json. Linear and attentive probing share one pass of the frozen
-encoder. A supervised model's own classifier is evaluated as it is. Fine-tuning, on ImageNet (`finetune`) or another set
-(`food101`, `clipart`, `sketch`), leaves its classifier in results/<scale>/<protocol>/<model>/; one that was stopped goes on
-from work/<scale>/<protocol>/<model>.
+encoder, and what they lost and scored on the way is told in work/<scale>/evaluate/<model>/metrics.jsonl. A supervised model's
+own classifier is evaluated as it is. Fine-tuning, on ImageNet (`finetune`) or another set (`food101`, `clipart`, `sketch`),
+leaves its classifier in results/<scale>/<protocol>/<model>/. What was stopped goes on from work/<scale>/evaluate/<model> or
+work/<scale>/<protocol>/<model>.
 Costs: at the paper's scale, about 90 passes of the encoder over ImageNet to probe; to fine-tune, 50 (ViT-L) to 200
 (ViT-S) epochs of training.
 """
@@ -41,7 +42,8 @@ rule probe:
         "python -m cae probe --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
         " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
         " --work work/{wildcards.scale}/evaluate/{wildcards.model} --code {params.code}"
-        " --linear {output.linear} --attentive {output.attentive} 2>&1 | tee {log}"
+        " --linear {output.linear} --attentive {output.attentive}"
+        " 2>&1 | (trap '' TERM; tee {log})"
 
 
 rule classify:

@@ -1,0 +1,195 @@
+"""A run of many steps that may be killed at any moment: started again, it goes on as if it had never been stopped."""
+
+import json
+import math
+import shutil
+import signal
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from cae.errors import UserError
+from cae.files import atomic, revision
+from cae.progress import progress
+
+SHOWN = "loss", "accuracy", "top1"  # beginnings of what the progress bar tells of a row
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a run is given beside its params. `code`: a hash of the code; an unfinished run of other code is refused."""
+
+    threads: int
+    gpus: int
+    work: Path  # folder of the state
+    code: str = ""
+    checkpoint_minutes: float = 10
+
+
+class Run:
+    """The steps of a run, as an iterator: where it is, what it measures and how it is saved.
+
+    `work/state.ckpt` is saved every `checkpoint_minutes`, on SIGTERM and at the end; `work/metrics.jsonl` grows a line every
+    hundredth of the run, or every hundred steps where that is more often. Raises UserError if the state is another run's,
+    if a measured term is not finite, and after SIGTERM, once all is saved.
+    """
+
+    def __init__(self, fabric: Fabric, schedule, runtime: Runtime, params_hash: str, title: str, **parts):
+        """`schedule`: `steps` of `batch_size` images in epochs of `steps_per_epoch`. `parts` are saved and restored, by
+        their `state_dict` and `load_state_dict`."""
+        self.fabric, self.schedule, self.title, self.parts = fabric, schedule, title, parts
+        self.path, self.metrics = runtime.work / "state.ckpt", runtime.work / "metrics.jsonl"
+        self.params_hash, self.minutes = params_hash + runtime.code, runtime.checkpoint_minutes
+        self.step, self.before = 0, 0.0  # seconds of earlier starts
+        self.rows: list[dict] = []
+        self.latest: dict[str, float] = {}  # a row tells these as they stand
+        self.sums: dict[str, tuple] = {}  # of terms since the last row, and how often each was added
+        self.saved = False  # whether what lies at `path` is this run's
+        self.stopping = _note_sigterm()
+        self._resume()
+        self.began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.began
+
+    def __iter__(self) -> Iterator[int]:
+        """Each step (from 0) that is left; it counts as done when the next is asked for."""
+        total, size = self.schedule.steps, self.schedule.batch_size
+        rows = min(total, max(100, total // 100))  # of metrics, evenly spread
+        bar = progress(self.title, total * size, initial=self.step * size, disable=not self.fabric.is_global_zero)
+        saved = time.monotonic()
+        logged = self.step, saved
+        while self.step < total:
+            yield self.step
+            self.step += 1
+            bar.update(size)
+            if self.step * rows // total > (self.step - 1) * rows // total:
+                now = self.step, time.monotonic()
+                row = self._log((now[0] - logged[0]) * size / (now[1] - logged[1]))
+                logged = now
+                bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k.startswith(SHOWN)}, refresh=False)
+            if self.step < total:
+                self.stop_if_asked()
+                if time.monotonic() - saved >= 60 * self.minutes:
+                    self.save()
+                    saved = time.monotonic()
+        bar.close()
+        self.save(finished=True)
+
+    def add(self, terms: dict[str, torch.Tensor]) -> None:
+        """Measured terms, of whose values the next row tells the mean."""
+        for name, value in terms.items():
+            total, count = self.sums.get(name, (0, 0))
+            self.sums[name] = total + value.detach(), count + 1
+
+    def stop_if_asked(self) -> None:
+        """Save and raise UserError, if SIGTERM came. Processes hear of it at different steps, so every tenth they ask each
+        other."""
+        stop = bool(self.stopping)
+        if self.fabric.world_size > 1:
+            noted = torch.tensor(float(stop), device=self.fabric.device)
+            stop = self.step % 10 == 0 and bool(self.fabric.all_reduce(noted, reduce_op="sum"))
+        if stop:
+            self.save()
+            raise UserError(
+                f"stopped by SIGTERM at step {self.step} of {self.schedule.steps}; run the same command to go on"
+            )
+
+    def save(self, finished: bool = False) -> None:
+        """By the first process alone and without a barrier: clocks decide when, and those of processes differ."""
+        if self.fabric.is_global_zero:
+            self._check_finite({name: total for name, (total, _) in self.sums.items()})
+            state = {"params_hash": self.params_hash, "step": self.step, "seconds": self.seconds, "rows": self.rows,
+                     "sums": self.sums, "finished": finished,
+                     **{name: part.state_dict() for name, part in self.parts.items()}}  # fmt: skip
+            with atomic(self.path) as temporary:
+                torch.save(state, temporary)
+        self.saved = True
+
+    def copy_metrics(self, folder: Path) -> None:
+        with atomic(folder / "metrics.jsonl") as temporary:
+            shutil.copy(self.metrics, temporary)
+
+    def account(self, evaluated: int, seconds: float, **more) -> dict:
+        """What a cell says of its making: the run, and the evaluation of so many images in `seconds`; `more` in between."""
+        total = self.rows[-1]["seconds"] + seconds
+        return {"seconds": round(total, 1), **more,
+                "images_per_second": round((self.rows[-1]["images"] + evaluated) / total, 1), "revision": revision(),
+                "losses": [round(row["loss"], 4) for row in self.rows]}  # fmt: skip
+
+    def _resume(self) -> None:
+        if self.path.exists():
+            state = load_checkpoint(self.path)
+            if state["params_hash"] == self.params_hash:
+                for name, part in self.parts.items():
+                    part.load_state_dict(state[name])
+                self.step, self.before, self.rows = state["step"], state["seconds"], state["rows"]
+                self.sums = self.fabric.to_device(state["sums"])
+                self.saved = True
+            elif not state["finished"]:
+                raise UserError(
+                    f"{self.path}: state of an unfinished run with other params or code; "
+                    f"delete {self.path.parent} to start afresh"
+                )
+        if self.fabric.is_global_zero:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.metrics.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+
+    def _log(self, speed: float) -> dict:
+        """A row of means since the last row, at so many images a second."""
+        means = {
+            name: float(self.fabric.all_reduce(total, reduce_op="mean") / count)
+            for name, (total, count) in self.sums.items()
+        }
+        self._check_finite(means)
+        row = {"step": self.step, "epoch": round(self.step / self.schedule.steps_per_epoch, 3),
+               "images": self.step * self.schedule.batch_size, **self.latest, **means,
+               "seconds": round(self.seconds, 1), "images_per_second": round(speed, 1)}  # fmt: skip
+        self.rows.append(row)
+        if self.fabric.is_global_zero:
+            with open(self.metrics, "a") as file:
+                file.write(json.dumps(row) + "\n")
+        self.sums = {}
+        return row
+
+    def _check_finite(self, terms: dict) -> None:
+        if not all(math.isfinite(value) for value in terms.values()):
+            good = f"the last good checkpoint is {self.path}" if self.saved else "there is no checkpoint yet"
+            raise UserError(
+                f"the loss or its gradient is not finite by step {self.step}; {good}. Lower the learning rate or check the data"
+            )
+
+
+def load_checkpoint(path: Path) -> dict:
+    """A checkpoint's state on the CPU; UserError where the file is missing, truncated, altered or no checkpoint.
+
+    A file of torch.save is a zip file, with a CRC-32 of each record, which torch.load does not look at.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            if altered := file.testzip():
+                raise zipfile.BadZipFile(f"{altered} is not as it was written")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint") from None
+    except Exception as error:
+        first = str(error).partition("\n")[0]
+        raise UserError(
+            f"{path}: not a readable checkpoint ({first}); delete it and run the same command again"
+        ) from None
+
+
+def _note_sigterm() -> list:
+    """A list that SIGTERM fills: batch systems send it shortly before the time limit."""
+    noted: list = []
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: noted.append(True))
+    except ValueError:  # not in the main thread: nothing to note
+        pass
+    return noted
