@@ -49,3 +49,12 @@ def merged(parts: list[tuple[str, dict]]) -> dict:
 def read(path: str | Path) -> dict:
     """The mapping a scale's file stands for."""
     return merged(layers(path))
+
+
+def depth(raw, keys) -> int:
+    """How many of nested `keys` nested mappings have."""
+    for i, key in enumerate(keys):
+        if not isinstance(raw, dict) or key not in raw:
+            return i
+        raw = raw[key]
+    return len(keys)

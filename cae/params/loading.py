@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cae.errors import UserError
-from cae.params.files import layers, merged
+from cae.params.files import depth, layers, merged
 from cae.params.scale import Params
 from cae.params.strict import describe, refusal, unknown
 
@@ -21,7 +21,7 @@ def validate(parts: list[tuple[str, dict]]) -> Params:
             if wrong := [name for name in models if models[name] is None and name not in described]:
                 raise refusal(unknown(wrong[0], described), "models")
             whole["models"] = dict.fromkeys(described) | models  # those that a layer leaves out stay known
-        return Params(**whole)
+        return Params.model_validate(whole)
     except ValidationError as error:
         lines = (f"{_where(parts, e)}: {describe(e)}" for e in error.errors())
         raise UserError("\n".join(lines)) from None
@@ -29,16 +29,8 @@ def validate(parts: list[tuple[str, dict]]) -> Params:
 
 def _where(parts: list[tuple[str, dict]], error: dict) -> str:
     """The layer that holds most of the path to an error's key, the overruling one if several do."""
-    keys = [*map(str, error["loc"]), *re.findall(r"unknown key '([^']*)'", error["msg"])]
-
-    def depth(raw) -> int:
-        for i, key in enumerate(keys):
-            if not isinstance(raw, dict) or key not in raw:
-                return i
-            raw = raw[key]
-        return len(keys)
-
-    return max(parts, key=lambda part: depth(part[1]))[0]
+    keys = [*error["loc"], *re.findall(r"unknown key '([^']*)'", error["msg"])]
+    return max(parts, key=lambda part: depth(part[1], keys))[0]
 
 
 def load(path: str | Path, overrides: dict | None = None) -> Params:

@@ -11,7 +11,7 @@ from cae.params.analyses import Analyses
 from cae.params.coco import Detection, Detections
 from cae.params.data import Crop, Datasets, Image, Mask, Masked, Masking, View
 from cae.params.downstream import Downstream
-from cae.params.files import merge
+from cae.params.files import depth, merge
 from cae.params.finetune import FineTune, FineTunings
 from cae.params.models import Pretraining, Size, read_model
 from cae.params.probes import Probes
@@ -124,7 +124,7 @@ class Params(Strict):
         def place(key: tuple) -> tuple:
             """Where the params say it, the later before the earlier."""
             key = key[1:] if key[:1] == (method,) else key
-            return next((where + key for where in reversed(said) if holds(said[where], key)), own + key)
+            return next((where + key for where in reversed(said) if depth(said[where], key) == len(key)), own + key)
 
         try:
             if masked:
@@ -179,8 +179,3 @@ def plain(part) -> dict:
     if isinstance(part, BaseModel):
         return part.model_dump(exclude_none=True)
     return {key: plain(value) if isinstance(value, BaseModel) else value for key, value in part.items()}
-
-
-def holds(part: Any, key: tuple) -> bool:
-    """Whether nested mappings have the nested `key`."""
-    return not key or (isinstance(part, dict) and key[0] in part and holds(part[key[0]], key[1:]))

@@ -33,22 +33,18 @@ class Strict(BaseModel):
 
 def refusal(message: str, *key: str) -> ValidationError:
     """To raise in a validator: what is wrong with `key` below what it validates, or with all of that."""
-    return _error([(message, key, {})])
+    return ValidationError.from_exception_data("params", [_line(message, key, {})])
 
 
 def moved(error: ValidationError, place: Callable[[tuple], tuple]) -> ValidationError:
     """The same about other keys: `place` says where each is to be found."""
-    return _error([(each["msg"], place(each["loc"]), each["input"]) for each in error.errors()])
+    lines = [_line(each["msg"], place(each["loc"]), each["input"]) for each in error.errors()]
+    return ValidationError.from_exception_data("params", lines)
 
 
-def _error(lines: list[tuple[str, tuple, Any]]) -> ValidationError:
-    return ValidationError.from_exception_data(
-        "params",
-        [  # a message stands for itself: pydantic would read its braces as places to fill
-            {"type": PydanticCustomError("refused", "{message}", {"message": message}), "loc": key, "input": found}
-            for message, key, found in lines
-        ],
-    )
+def _line(message: str, key: tuple, found: Any) -> dict:
+    error = PydanticCustomError("refused", "{message}", {"message": message})  # braces in it would be places to fill
+    return {"type": error, "loc": key, "input": found}
 
 
 def unknown(key: str, valid) -> str:

@@ -10,19 +10,8 @@ from cae.params.files import read
 from cae.params.strict import Strict, describe, named, unknown
 
 Protocol = Literal[
-    "finetune",
-    "linear",
-    "attentive",
-    "supervised",
-    "ade20k",
-    "coco-mask",
-    "coco-cascade",
-    "food101",
-    "clipart",
-    "sketch",
-]
-
-
+    "finetune", "linear", "attentive", "supervised", "ade20k", "coco-mask", "coco-cascade", "food101", "clipart", "sketch"
+]  # fmt: skip
 PRIMARY = {"ade20k": "miou", "coco-mask": "box_ap", "coco-cascade": "box_ap"}  # metric of a protocol; of others top1
 
 
