@@ -17,11 +17,6 @@ from workflow.plan import DETECTORS, TRANSFERS, Plan, load_params, one_of, optio
 min_version("9.27")
 
 
-# For `--sdm apptainer` only: an image, built by you, with requirements.lock installed. Otherwise the environment that
-# runs Snakemake runs the jobs.
-container: "cae.sif"
-
-
 try:
     P = load_params(workflow.configfiles, workflow.config_settings.config)
     plan = Plan(P)
