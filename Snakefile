@@ -13,6 +13,7 @@ from snakemake.utils import min_version
 from cae.errors import UserError
 from workflow.code_hash import code_hash
 from workflow.plan import DETECTORS, TRANSFERS, Plan, load_params, one_of, option
+from workflow.targets import check_targets
 
 min_version("9.27")
 
@@ -51,3 +52,9 @@ include: "workflow/rules/segment.smk"
 include: "workflow/rules/detect.smk"
 include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
+
+
+try:
+    check_targets(list(workflow.rules), plan)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
