@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from cae.errors import UserError
+from workflow import failures
 from workflow.code_hash import code_hash
 from workflow.plan import DETECTORS, TRANSFERS, Plan, load_params, one_of, option
 from workflow.targets import check_targets
@@ -58,3 +59,19 @@ try:
     check_targets(list(workflow.rules), plan)
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+
+PREVIOUS = Path("work", P.scale, "previous")
+
+
+onstart:
+    failures.keep(workflow.dag.needrun_jobs(), PREVIOUS)
+
+
+onsuccess:
+    failures.drop_replaced(PREVIOUS)
+
+
+onerror:
+    failures.drop_replaced(PREVIOUS)
+    failures.tell_at_exit(workflow.scheduler.failed, PREVIOUS)
