@@ -13,15 +13,12 @@ from snakemake.utils import min_version
 
 from cae.errors import UserError
 from cae.reporting.figures import caption_of, module_of
+from workflow import failures
 from workflow.code_hash import code_hash
 from workflow.plan import DETECTORS, TRANSFERS, Plan, load_params, one_of, option
+from workflow.targets import check_targets
 
 min_version("9.27")
-
-
-# For `--sdm apptainer` only: an image, built by you, with requirements.lock installed. Otherwise the environment that
-# runs Snakemake runs the jobs.
-container: "cae.sif"
 
 
 try:
@@ -60,3 +57,25 @@ include: "workflow/rules/segment.smk"
 include: "workflow/rules/detect.smk"
 include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
+
+
+try:
+    check_targets(list(workflow.rules), plan)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+PREVIOUS = Path("work", P.scale, "previous")
+
+
+onstart:
+    failures.keep(workflow.dag.needrun_jobs(), PREVIOUS)
+
+
+onsuccess:
+    failures.drop_replaced(PREVIOUS)
+
+
+onerror:
+    failures.drop_replaced(PREVIOUS)
+    failures.tell_at_exit(workflow.scheduler.failed, PREVIOUS)

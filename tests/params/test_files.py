@@ -7,6 +7,11 @@ from cae.params import load, merge
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00scale")
+    with pytest.raises(UserError, match="binary.yaml: not valid YAML"):
+        load(tmp_path / "binary.yaml")
+    with pytest.raises(UserError, match=f"{tmp_path}: no such params file"):
+        load(tmp_path)
     with pytest.raises(UserError, match="none.yaml: no such params file"):
         load(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("a: [1,")

@@ -22,7 +22,7 @@ rule segment:
     benchmark:
         "work/{scale}/benchmarks/segment/{model}-{lr}.tsv"
     wildcard_constraints:
-        lr=r"[\d.e-]+",
+        lr=one_of(str(lr) for size in P.ade20k.sizes.values() for lr in size.lrs),
     threads: P.resources.segment.threads
     resources:
         **plan.machine("segment"),

@@ -1,0 +1,41 @@
+"""Targets that nothing makes."""
+
+import re
+
+CELL, RUN = "results/demo/evaluate/attentive/cae-b-300.json", "results/demo/ade20k/cae-b-300/0.0005/metrics.json"
+
+
+TOLD = {
+    "tabel3": ("no table tabel3 in scale demo", "table3"),
+    "pretrian": ("no file or rule pretrian in scale demo", "pretrain"),
+    "reports/demo/figures/figure11.png": ("no figure figure11 in scale demo", "reports/demo/figures/figure3.png"),
+    "results/demo/evaluate/attentive/cae-b-30.json": ("no model cae-b-30 in scale demo", CELL),
+    "results/demo/evaluate/atentive/cae-b-300.json": ("no protocol atentive in scale demo", CELL),
+    "results/demo/evalute/atentive/cae-b-300.json": ("no file or rule evalute .*; no protocol atentive in", CELL),
+    "results/demo/ade20k/cae-b-30/0.0005/metrics.json": ("no model cae-b-30 in scale demo", RUN),
+    "data/demo/imagnet.json": ("no data set imagnet in scale demo", "data/demo/imagenet.json"),
+    "results/demo/tokens/dave/tokens.npy": ("no tokenizer dave in scale demo", "results/demo/tokens/dvae/tokens.npy"),
+    "results/paper/evaluate/attentive/cae-b-300.json": ("these are params of scale demo, .*params/paper.yaml", CELL),
+    # A learning rate that params do not list, and one that they list, spelled otherwise than in paths.
+    "results/demo/ade20k/cae-b-300/7e-4/metrics.json": ("ade20k.sizes.base.lrs .* 0.0005, 0.001 .*, no 7e-4", RUN),
+    "results/demo/ade20k/cae-b-300/5.0e-4/metrics.json": ("ade20k.sizes.base.lrs .*, no 5.0e-4", RUN),
+}
+
+
+def test_misspelt_targets_are_told_with_the_nearest(tree):
+    asked = ["--forcerun", "tabel3", "--", *(target for target in TOLD if target != "tabel3"), "README.md", "figure5"]
+    text = tree.run("snakemake", "--dry-run", *asked, status=1)
+    for target, (said, nearest) in TOLD.items():
+        assert re.search(f"\n{re.escape(target)}: {said}.*; did you mean {re.escape(nearest)}[?]\n", text), text
+    assert "\nREADME.md: no rule makes it, nor anything like it" in text and "figure5:" not in text
+    assert "Traceback" not in text and "MissingRule" not in text and len(text.splitlines()) == len(TOLD) + 4
+
+
+def test_what_a_scale_leaves_out_is_told_with_the_reason(tree):
+    tree.edit("workflow/plan.py", "        self.params, self.tables = ", (
+        "        self.left_out = {'figure9': 'coco: null', 'cae-h-1600': 'models: null'}\n        self.params, self.tables = "
+    ))  # fmt: skip
+    cell = "results/demo/evaluate/linear/cae-h-1600.json"
+    text = tree.run("snakemake", "--dry-run", "figure9", cell, status=1)
+    assert "\nfigure9: scale demo leaves figure9 out: coco: null\n" in text
+    assert f"\n{cell}: scale demo leaves cae-h-1600 out: models: null\n" in text
