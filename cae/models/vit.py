@@ -23,7 +23,7 @@ def timm_model(params: Pretraining, classes: int = 0) -> tuple[str, dict]:
     """
     arguments = dict(
         img_size=params.image.size, patch_size=params.image.patch, embed_dim=params.width, depth=params.depth,
-        num_heads=params.heads, init_values=params.layer_scale or None, num_classes=classes,
+        num_heads=params.heads, init_values=params.layer_scale, num_classes=classes,
     )  # fmt: skip
     if params.method == "beit":
         return "beit_base_patch16_224", arguments | dict(
