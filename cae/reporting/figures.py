@@ -195,12 +195,12 @@ def tokenizer(path: str):
 def training(*paths: str):
     """A row a method, a panel a loss term, a line a model, against images seen; models that were not trained have none.
 
-    `paths`: of each model metrics.jsonl and, in the same folder, config.json.
+    `paths`: of each model metrics.jsonl and, in the same folder, provenance.json.
     """
     groups: dict[str, dict[str, list]] = {}
     for path in (path for path in map(Path, paths) if path.suffix == ".jsonl"):
         if lines := read_lines(path):
-            groups.setdefault(kind_of(path.with_name("config.json")), {})[path.parent.name] = lines
+            groups.setdefault(kind_of(path.with_name("provenance.json")), {})[path.parent.name] = lines
     if not groups:
         figure = plt.figure(figsize=(3.5, 1))
         figure.text(0.5, 0.5, "no model was trained", ha="center", va="center", color=GREY)
@@ -234,9 +234,9 @@ def training(*paths: str):
     return figure
 
 
-def kind_of(config: Path) -> str:
+def kind_of(provenance: Path) -> str:
     """The method of a model, and what it predicts where that sets the size of its loss."""
-    params = read_json(config)["params"]
+    params = read_json(provenance)["params"]
     return PIXELS if params.get("target") == "pixels" else METHODS[params["method"]]
 
 

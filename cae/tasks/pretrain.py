@@ -88,7 +88,7 @@ def main(
 
 def load_model(folder: Path) -> nn.Module:
     """The whole pretrained model in a folder, heads and decoders included, in evaluation mode."""
-    config = read_json(folder / "config.json")
-    model = build(read_model(config["params"]), config["outputs"])
+    about = read_json(folder / "provenance.json")
+    model = build(read_model(about["params"]), about["outputs"])
     model.load_state_dict(load_checkpoint(folder / "last.ckpt")["model"])
     return model.eval().requires_grad_(False)

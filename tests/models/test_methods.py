@@ -541,7 +541,7 @@ def test_interrupted_run_of_any_method_ends_with_the_same_bytes(
         patch.setattr(torch.optim.AdamW, "step", stop)
         command(["pretrain", *map(str, arguments)])
     command(["pretrain", *map(str, arguments)])
-    assert (tmp_path / name / "encoder.safetensors").read_bytes() == (expected / "encoder.safetensors").read_bytes()
+    assert (tmp_path / name / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
     ours, theirs = load_model(tmp_path / name).state_dict(), load_model(expected).state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 

@@ -270,10 +270,7 @@ def images():
 
 def timms(folder):
     """The encoder as a user of timm loads it, from the folder's files alone."""
-    config = json.loads((folder / "config.json").read_text())
-    return timm.create_model(
-        config["architecture"], checkpoint_path=folder / "encoder.safetensors", **config["arguments"]
-    ).eval()
+    return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
 
 
 def bare(state, prefix):
@@ -326,7 +323,7 @@ def test_the_imported_encoder_computes_what_the_public_code_does(model, tmp_path
         torch.testing.assert_close(encoder.forward_features(images()), expected, atol=2e-5, rtol=1e-5)
         if method == "deit":
             torch.testing.assert_close(encoder(images()), affine(expected[:, 0], state, "head"), atol=2e-5, rtol=1e-5)
-    config = json.loads((tmp_path / "imported" / "config.json").read_text())
+    config = json.loads((tmp_path / "imported" / "provenance.json").read_text())
     assert set(left_out) <= set(config["dropped"]) and bool(left_out) == bool(config["dropped"])
     assert all(name.split(".")[0] in capsys.readouterr().out for name in left_out[:1])
 
@@ -334,7 +331,7 @@ def test_the_imported_encoder_computes_what_the_public_code_does(model, tmp_path
 def test_every_tensor_is_taken_or_listed(model, tmp_path):
     state = moco()
     main(model("moco_v3", {"state_dict": state}), tmp_path / "imported")
-    dropped = json.loads((tmp_path / "imported" / "config.json").read_text())["dropped"]
+    dropped = json.loads((tmp_path / "imported" / "provenance.json").read_text())["dropped"]
     taken = {f"base_encoder.{name}" for name in timms(tmp_path / "imported").state_dict()}
     assert taken.isdisjoint(dropped)
     assert taken | set(dropped) == {name.removeprefix("module.") for name in state}
@@ -382,7 +379,7 @@ def test_of_a_cae_unlike_ours_the_encoder_is_taken(model, tmp_path, part):
     (tmp_path / "imported").mkdir()
     (tmp_path / "imported" / "last.ckpt").write_text("of an earlier import")
     main(model("cae", {"model": state}), tmp_path / "imported")
-    config = json.loads((tmp_path / "imported" / "config.json").read_text())
+    config = json.loads((tmp_path / "imported" / "provenance.json").read_text())
     assert not (tmp_path / "imported" / "last.ckpt").exists()
     assert "pretext_neck.head.weight" in config["dropped"] and "encoder alone" in config["notes"][0]
 
@@ -457,10 +454,10 @@ def test_import_by_the_command_line(model, tmp_path, capsys):
     cli(["import", "--params", params.model_dump_json(), "--output", str(tmp_path / "mae-b-1600")])
     out = capsys.readouterr().out
     assert "mae-b-1600: an encoder of 30 tensors imported" in out and "decoder_embed (2), mask_token" in out
-    config = json.loads((tmp_path / "mae-b-1600" / "config.json").read_text())
+    config = json.loads((tmp_path / "mae-b-1600" / "provenance.json").read_text())
     assert config["sha256"] == sha256 and config["file"] == "released.pth" and config["epochs"] == 1600
     assert config["source"] == "released" and config["model"] == "mae-b-1600" and config["params_hash"]
-    text = (tmp_path / "mae-b-1600" / "card.md").read_text()
+    text = (tmp_path / "mae-b-1600" / "README.md").read_text()
     assert all(part in text for part in (sha256, "released.pth", "1600", "facebookresearch/mae", "decoder_embed (2)"))
     with pytest.raises(SystemExit, match="cae import: .*sha256"):
         cli(["import", "--params", model("mae", sha256="00000000").model_dump_json(), "--output", str(tmp_path / "x")])

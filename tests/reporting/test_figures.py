@@ -58,8 +58,8 @@ def inputs(tmp_path):
                 for i in range(1, steps + 1)
             ]
             (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-            (folder / "config.json").write_text(json.dumps({"params": params}))
-            files += [folder / "metrics.jsonl", folder / "config.json"]
+            (folder / "provenance.json").write_text(json.dumps({"params": params}))
+            files += [folder / "metrics.jsonl", folder / "provenance.json"]
         return files
 
     return inputs

@@ -57,7 +57,7 @@ def test_equal_views_share_a_token_cache(tree):
     for model in ("beit-b-300", "cae-b-300"):
         assert "--tokens results/demo/tokens/dvae " in jobs[f"pretrain_model {model}"]
     assert "--tokens" not in jobs["pretrain_model mae-b-300"]
-    assert of("merge_tokens", tree.dry_run("results/demo/pretrain/beit-b-300/encoder.safetensors")) == {"dvae"}
+    assert of("merge_tokens", tree.dry_run("results/demo/pretrain/beit-b-300/model.safetensors")) == {"dvae"}
 
 
 def test_tables_train_what_their_rows_name_and_nothing_twice(tree):
@@ -134,7 +134,7 @@ def test_source_decides_between_training_and_import(tree):
     assert "probe mae-b-300" in jobs and "mae-b-1600" in of("pretrain_model", jobs)
     assert "\n    priority: 1\n" in jobs["import_model mae-b-300"]  # a file that is not there is told at once
     assert "mae-b-300/metrics.jsonl" not in jobs["training_figure"] + jobs["models_table"]
-    assert "mae-b-300/config.json" in jobs["models_table"]
+    assert "mae-b-300/provenance.json" in jobs["models_table"]
 
 
 def test_one_figure_asks_for_what_it_needs(tree):

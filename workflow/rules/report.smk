@@ -167,8 +167,8 @@ rule training_figure:
         metrics=expand(
             "results/{{scale}}/pretrain/{model}/metrics.jsonl", model=plan.trained
         ),
-        configs=expand(
-            "results/{{scale}}/pretrain/{model}/config.json", model=plan.trained
+        provenance=expand(
+            "results/{{scale}}/pretrain/{model}/provenance.json", model=plan.trained
         ),
     output:
         png=report(
@@ -194,7 +194,7 @@ rule training_figure:
 
 rule models_table:
     input:
-        expand("results/{{scale}}/pretrain/{model}/config.json", model=plan.models),
+        expand("results/{{scale}}/pretrain/{model}/provenance.json", model=plan.models),
         expand("results/{{scale}}/pretrain/{model}/metrics.jsonl", model=plan.trained),
     output:
         csv=report(
