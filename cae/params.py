@@ -8,7 +8,7 @@ import difflib
 import functools
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -330,6 +330,23 @@ class DeiTModel(Pretraining, DeiTRecipe):
         if self.micro_batch % 2:
             raise refusal(f"micro_batch {self.micro_batch} is odd: images are mixed in pairs")
         return self
+
+
+class Release(Size):
+    """A released model as its import is told of it: its shape and its file; not how it was trained."""
+
+    method: Literal["cae", "beit", "mae", "moco_v3", "dino", "deit"]
+    source: Literal["released"]
+    file: str
+    sha256: SHA256 | None = None
+    image: Image
+    epochs: NonNegative
+    # of a whole CAE
+    target: Literal["tokens", "pixels"] = "tokens"
+    regressor_depth: NonNegative = 0
+    decoder_depth: NonNegative = 0
+    alignment_momentum: Share = 0.0
+    drop_path: ClassVar[float] = 0.0  # for the classes of models, which ask
 
 
 Model = Annotated[CAEModel | BEiTModel | MAEModel | MoCoV3Model | DINOModel | DeiTModel, Field(discriminator="method")]

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from cae.errors import UserError
 from cae.files import text_hash
-from cae.params import Analyses, Params, Row, layers, load_tables, merged, read, validate
+from cae.params import Analyses, Params, Release, Row, layers, load_tables, merged, read, validate
 
 DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
 TRANSFERS = ("food101", "clipart", "sketch")  # fine-tuning on the data sets of these names
@@ -166,6 +166,10 @@ class Plan:
     def json(self, *keys: str, **parts) -> str:
         """The params under `keys`, and `parts`, as one JSON text: all that a job is told, and reruns by."""
         return as_json(parts | {key: getattr(self.params, key) for key in keys})
+
+    def release_json(self, model: str) -> str:
+        """What matters to the import of a released model: no recipe, whose change imports nothing again."""
+        return as_json(self.recipes[model].model_dump(include=set(Release.model_fields)))
 
     def tokenizer_json(self, name: str, *keys: str) -> str:
         """`shards` is how the work is cut and left out: it changes no tokenizer (changed, it does make the tokens again)."""

@@ -32,7 +32,7 @@ def card(config: dict, provenance: dict) -> str:
     parts = [header, f"# {about['model']}", _table("", "", what), *about.get("notes", []), "## Load", LOAD]
     if released:
         parts += ["## Recipe", f"As released: {about['page']}.", "## In the file and not here",
-                  f"{grouped(about['dropped'])}: what an encoder does not need, or computes. Each name is in "
+                  f"{grouped(about['dropped'])}: what is not needed, or is computed. Each name is in "
                   "provenance.json, `dropped`."]  # fmt: skip
     elif p["epochs"]:
         shown = {"method", "source", "file", "sha256", "epochs", "image", "width", "depth", "heads", "tokenizer"}

@@ -13,11 +13,11 @@ from timm.models import Beit, VisionTransformer
 from cae.errors import UserError
 from cae.files import atomic, read_json, revision, write_json
 from cae.models.vit import MEAN, STD, timm_model
-from cae.params import Pretraining
+from cae.params import Pretraining, Release
 from cae.tensors import load_weights, save_weights
 
 
-def save_encoder(folder: Path, vit: VisionTransformer | Beit, params: Pretraining, provenance: dict) -> None:
+def save_encoder(folder: Path, vit: VisionTransformer | Beit, params: Pretraining | Release, provenance: dict) -> None:
     """Write the folder of an encoder that `params` describe."""
     save_model(folder, vit, *timm_model(params, vit.num_classes), {"params": params.model_dump(), **provenance})
 

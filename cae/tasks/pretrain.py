@@ -12,7 +12,7 @@ from cae.data.datasets import Images
 from cae.errors import UserError
 from cae.files import atomic, read_json, text_hash
 from cae.models.encoders import save_encoder
-from cae.params import Pretraining, read_model
+from cae.params import Pretraining, Release, read_model
 from cae.tokenizers import cache
 from cae.training.loop import Schedule, load_checkpoint, start, train
 from cae.training.optim import adamw, cosine, warmup_cosine
@@ -20,7 +20,7 @@ from cae.training.optim import adamw, cosine, warmup_cosine
 CLASSES = {"cae": "CAE", "beit": "BEiT", "mae": "MAE", "moco_v3": "MoCoV3", "dino": "DINO", "deit": "DeiT"}
 
 
-def build(params: Pretraining, outputs: int = 1) -> nn.Module:
+def build(params: Pretraining | Release, outputs: int = 1) -> nn.Module:
     """A model, initialised. `outputs`: how many tokens or (DeiT) classes it chooses from, where it does.
 
     The module is named at run time, so that no method's code counts as part of another's.
@@ -89,6 +89,7 @@ def main(
 def load_model(folder: Path) -> nn.Module:
     """The whole pretrained model in a folder, heads and decoders included, in evaluation mode."""
     about = read_json(folder / "provenance.json")
-    model = build(read_model(about["params"]), about["outputs"])
+    read = Release.model_validate if about["params"]["source"] == "released" else read_model
+    model = build(read(about["params"]), about["outputs"])
     model.load_state_dict(load_checkpoint(folder / "last.ckpt")["model"])
     return model.eval().requires_grad_(False)

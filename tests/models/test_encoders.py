@@ -173,7 +173,7 @@ def test_the_card_says_what_a_released_model_is(tmp_path):
     text = (tmp_path / "README.md").read_text()
     assert text == card(config, about)
     for part in ("released: `mae.pth`, sha256 `5ha`, from https://page", "| epochs | 1600 |", "A note.",
-                 "mask_token: what an encoder does not need",
+                 "mask_token: what is not needed, or is computed",
                  "licence of the weights | that of the original release"):  # fmt: skip
         assert part in text
     assert "trained by this project" not in text and "| lr |" not in text and "| tokenizer |" not in text

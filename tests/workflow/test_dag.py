@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cae.params import read
+from tests.workflow.conftest import copy
 
 ROOT = Path(__file__).parents[2]
 
@@ -214,3 +215,16 @@ assert load_params([Path("params/paper.yaml")], {"seed": 3}).seed == 3
 assert load_params([], {}).scale == "demo"
 """
     subprocess.run([sys.executable, "-c", script], cwd=tree.path, check=True)
+
+
+def test_a_recipe_imports_no_released_model_again(tmp_path):
+    """Only what matters to an import does: its file, its size."""
+    tree, of_paper = copy(tmp_path), ("--configfile", "params/paper.yaml")
+    folder = "results/paper/pretrain/mae-b-1600"
+    tree.run("snakemake", "--cores", "1", *of_paper, "--", f"{folder}/model.safetensors")
+    assert all((tmp_path / folder / name).exists() for name in ("config.json", "provenance.json", "README.md"))
+    tree.edit("params/paper.yaml", "lr: 2.4e-3 # 1.5e-4", "lr: 1.2e-3 # 1.5e-4")
+    tree.edit("params/paper.yaml", "decoder_width: 512", "decoder_width: 256")
+    assert tree.dry_run(*of_paper, "--", f"{folder}/model.safetensors") == {}
+    tree.edit("params/paper.yaml", "mae_pretrain_vit_base.pth}", "another.pth}")
+    assert tree.dry_run(*of_paper, "--", f"{folder}/model.safetensors").keys() == {"import_model mae-b-1600"}

@@ -70,7 +70,7 @@ rule import_model:
         mem_mb=P.resources.analyze.mem_mb,
         runtime=P.resources.analyze.runtime,
     params:
-        json=lambda w: plan.json(**plan.recipes[w.model].model_dump()),
+        json=lambda w: plan.release_json(w.model),
         code=code_hash("cae.tasks.import_model"),
     shell:
         "python -m cae import --params {params.json:q} --output results/{wildcards.scale}/pretrain/{wildcards.model}"
