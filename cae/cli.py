@@ -97,10 +97,10 @@ def pretrain(a):
 
 
 def import_model(a):
-    from cae.params import Model
+    from cae.params import Release
     from cae.tasks.import_model import main
 
-    main(parse(Model, a), a.output)
+    main(parse(Release, a), a.output)
 
 
 def probe(a):

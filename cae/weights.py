@@ -40,8 +40,8 @@ class Inert:
         self.state = state if isinstance(state, dict) else {}
 
 
-def verified(file: str, sha256: str | None, remedy: str) -> Path:
-    """The path that params' `file` names, environment variables filled in, once it is there and has this hash.
+def verified(file: str, sha256: str | None, remedy: str) -> tuple[Path, str]:
+    """The path that params' `file` names, environment variables filled in, and its hash, once it is there and has this one.
 
     `sha256`: all of the hash or its beginning; where it is None, the file's own is printed, ready for params.
     `remedy`: a sentence that says where to get the file, without its full stop. Raises UserError.
@@ -57,7 +57,7 @@ def verified(file: str, sha256: str | None, remedy: str) -> Path:
         print(f"{path}: sha256 {actual}; name it in params, and no other file is accepted", flush=True)
     elif not actual.startswith(sha256):
         raise UserError(f"{path}: sha256 is {actual}, params say {sha256}. {remedy}, or correct `sha256` in params")
-    return path
+    return path, actual
 
 
 def read_weights(path: Path, inert: Iterable[str] = ()) -> dict:
@@ -83,27 +83,27 @@ def read_weights(path: Path, inert: Iterable[str] = ()) -> dict:
     return dict(content)
 
 
+def compare(module: nn.Module, weights: Mapping) -> tuple[list[str], list[str], list[str]]:
+    """Names that the module has and `weights` lack, that these have besides, and whose shapes differ: all empty where one
+    can be loaded into the other."""
+    own = {name: value.shape for name, value in module.state_dict().items()}
+    differ = [name for name in own if name in weights and getattr(weights[name], "shape", ()) != own[name]]
+    return [name for name in own if name not in weights], [str(name) for name in weights if name not in own], differ
+
+
+def some(names: list[str], n: int = 3) -> str:
+    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
+
+
 def load_all(module: nn.Module, weights: Mapping, path: Path) -> None:
     """Give `module` the weights of the file `path`: each of its tensors, and none left over, or UserError names them."""
+    lacks, besides, differ = compare(module, weights)
     own = module.state_dict()
-    shapes = {name: tuple(getattr(weights[name], "shape", ())) for name in own if name in weights}
-    problems = {
-        "lacks": [name for name in own if name not in weights],
-        "has besides": [str(name) for name in weights if name not in own],
-        "differs in shape at": [
-            f"{name} {shape}, not {tuple(own[name].shape)}"
-            for name, shape in shapes.items()
-            if shape != own[name].shape
-        ],
-    }
-    said = [f"{words} {', '.join(names[:3])}{_more(names)}" for words, names in problems.items() if names]
-    if said:
+    shapes = [f"{name} {tuple(getattr(weights[name], 'shape', ()))}, not {tuple(own[name].shape)}" for name in differ]
+    problems = {"lacks": lacks, "has besides": besides, "differs in shape at": shapes}
+    if said := [f"{words} {some(names)}" for words, names in problems.items() if names]:
         raise UserError(f"{path}: not the weights of a {type(module).__name__}: it {'; it '.join(said)}")
     module.load_state_dict(weights)
-
-
-def _more(names: list) -> str:
-    return f" and {len(names) - 3} more" if len(names) > 3 else ""
 
 
 def _read_old_module(path: Path, inert: set[str]):

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from cae.errors import UserError
 from cae.files import text_hash
-from cae.params import Analyses, Params, Row, layers, load_tables, merged, read, validate
+from cae.params import Analyses, Params, Release, Row, layers, load_tables, merged, read, validate
 from workflow.figures import Figure, figures
 
 DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
@@ -101,7 +101,7 @@ class Plan:
         self.drawn_from = {name: figure.files for name, figure in self.shown.items()}
         self.drawn_from |= {name: [f"tokenizers/{tokenizer}/report.npz"] for name, tokenizer in tokenizers.items()}
         self.drawn_from["training"] = [
-            f"pretrain/{model}/{file}" for file in ("metrics.jsonl", "config.json") for model in self.trained
+            f"pretrain/{model}/{file}" for file in ("metrics.jsonl", "provenance.json") for model in self.trained
         ]
         idle = {name for name, tokenizer in tokenizers.items() if tokenizer not in self.tokenizers}
         idle |= set() if self.trained else {"training"}
@@ -190,6 +190,10 @@ class Plan:
     def json(self, *keys: str, **parts) -> str:
         """The params under `keys`, and `parts`, as one JSON text: all that a job is told, and reruns by."""
         return as_json(parts | {key: getattr(self.params, key) for key in keys})
+
+    def release_json(self, model: str) -> str:
+        """What matters to the import of a released model: no recipe, whose change imports nothing again."""
+        return as_json(self.recipes[model].model_dump(include=set(Release.model_fields)))
 
     def tokenizer_json(self, name: str, *keys: str) -> str:
         """`shards` is how the work is cut and left out: it changes no tokenizer (changed, it does make the tokens again)."""

@@ -18,7 +18,7 @@ TABLE = "relative_position_bias_table"
 def trainable(
     encoder: VisionTransformer | Beit, config: dict, *, relative_positions: bool, drop_path: float, **arguments
 ) -> tuple[VisionTransformer | Beit, str, dict]:
-    """The encoder anew, to be trained, and timm's name and arguments to build it again; `config`: its config.json.
+    """The encoder anew, to be trained, and timm's name and arguments to build it again; `config`: load_encoder's.
 
     `arguments` are laid over the encoder's own. With relative positions it is timm's `Beit`, which has them; the one bias
     that BEiT's blocks share becomes one for each. Without them a BEiT stays as it is. A head is left as timm makes it.

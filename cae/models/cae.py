@@ -5,6 +5,8 @@ choice differs from it on purpose: the alignment targets come from the same enco
 paper says, not from a copy that lags one step. (With `alignment_momentum` they come from its moving average: G.3.)
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp
@@ -56,7 +58,8 @@ class RegressorBlock(nn.Module):
         self.norm_q, self.norm_k, self.norm_v, self.norm = (LayerNorm(width) for _ in range(4))
         self.attn = CrossAttention(width, heads)
         self.mlp = Mlp(width, 4 * width)
-        self.scale_attn, self.scale_mlp = LayerScale(width, layer_scale), LayerScale(width, layer_scale)
+        scale = partial(LayerScale, width, layer_scale) if layer_scale else nn.Identity
+        self.scale_attn, self.scale_mlp = scale(), scale()
         self.drop_path = DropPath(drop_path)
 
     def forward(self, queries: Tensor, visible: Tensor, pos_masked: Tensor, pos_visible: Tensor) -> Tensor:

@@ -1,33 +1,39 @@
-"""The model card beside a pretrained encoder: its config.json, for a reader."""
+"""The model card beside an encoder or classifier: its config.json and provenance.json, for a reader and for the hub."""
 
 from collections import Counter
 
 
-def card(config: dict) -> str:
-    """The model card (Markdown) of a config.json; what a reader should know comes from there and nowhere else."""
-    p, a, image = config["params"], config["arguments"], config["input"]
-    released = p["source"] == "released"
+def card(config: dict, provenance: dict) -> str:
+    """README.md; what a reader should know comes from these two files and nowhere else.
+
+    The header names no licence: that of weights trained here is their owner's to choose, that of others to look up.
+    """
+    about, p, a, data = provenance, provenance["params"], config["model_args"], config["pretrained_cfg"]
+    released = p.get("source") == "released"
+    task = "image-classification" if a["num_classes"] else "image-feature-extraction"
     what = {
-        "method": p["method"],
+        "method": p.get("method") or f"fine-tuned from {about['model']} ({about['protocol']})",
         "architecture": f"timm `{config['architecture']}`: width {a['embed_dim']}, {a['depth']} blocks, {a['num_heads']} "
-        f"heads, {a['patch_size']} x {a['patch_size']} patches; {config['parameters'] / 1e6:.1f} M parameters",
+        f"heads, {a['patch_size']} x {a['patch_size']} patches; {about['parameters'] / 1e6:.1f} M parameters",
         "head": f"a linear classifier of {a['num_classes']} classes" if a["num_classes"] else "none",
-        "input": f"RGB, {image['size']} x {image['size']}; values in [0, 1], less {_list(image['mean'])}, "
-        f"over {_list(image['std'])}",
+        "input": f"RGB, {data['input_size'][1]} x {data['input_size'][2]}; values in [0, 1], less {_list(data['mean'])}, "
+        f"over {_list(data['std'])}",
         "epochs": p["epochs"] or "0: as initialised",
-        "source": f"released: `{config['file']}`, sha256 `{config['sha256']}`, from {config['page']}"
+        "source": f"released: `{about['file']}`, sha256 `{about['sha256']}`, from {about['page']}"
         if released
         else "trained by this project",
-        "data": "as released" if released else f"{config.get('images', 0)} images seen, of the data set with the "
-        f"fingerprint `{config.get('dataset')}`",
-        "tokenizer": _tokenizer(config),
-        "revision of the code": f"`{config['revision']}`",
+        "data": "as released" if released else f"{about.get('images', 0)} images seen, of the data set with the "
+        f"fingerprint `{about.get('dataset')}`",
+        "tokenizer": _tokenizer(about),
+        "revision of the code": f"`{about['revision']}`",
         "licence of the weights": "that of the original release" if released else None,
     }  # fmt: skip
-    parts = [f"# {config['model']}", _table("", "", what), *config.get("notes", []), "## Load", LOAD]
+    header = f"---\nlibrary_name: timm\npipeline_tag: {task}\ntags:\n- timm\n- {task}\n---"
+    parts = [header, f"# {about['model']}", _table("", "", what), *about.get("notes", []), "## Load", LOAD]
     if released:
-        parts += ["## Recipe", f"As released: {config['page']}.", "## Left out of the file",
-                  f"{grouped(config['dropped'])}. Each name is in config.json, `dropped`."]  # fmt: skip
+        parts += ["## Recipe", f"As released: {about['page']}.", "## In the file and not here",
+                  f"{grouped(about['dropped'])}: what is not needed, or is computed. Each name is in "
+                  "provenance.json, `dropped`."]  # fmt: skip
     elif p["epochs"]:
         shown = {"method", "source", "file", "sha256", "epochs", "image", "width", "depth", "heads", "tokenizer"}
         recipe = {name: value for name, value in p.items() if name not in shown and value is not None}
@@ -36,27 +42,28 @@ def card(config: dict) -> str:
 
 
 LOAD = """```python
-import json, timm
-config = json.load(open("config.json"))
-encoder = timm.create_model(config["architecture"], checkpoint_path="encoder.safetensors", **config["arguments"]).eval()
+import timm
+model = timm.create_model("local-dir:.", pretrained=True).eval()  # of this folder; or "hf-hub:<user>/<name>"
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 ```"""
 
 
 def grouped(names: list[str]) -> str:
-    """Names of tensors by their first part: "decoder_blocks (96), mask_token"."""
+    """Names of tensors by their first part, where several have it: "decoder_blocks (96), mask_token"."""
     counts = Counter(name.split(".")[0] for name in names)
-    return ", ".join(f"{group} ({n})" if n > 1 else group for group, n in counts.items()) or "nothing"
+    shown = dict.fromkeys(f"{part} ({n})" if (n := counts[part := name.split(".")[0]]) > 1 else name for name in names)
+    return ", ".join(shown) or "nothing"
 
 
-def _tokenizer(config: dict) -> str | None:
+def _tokenizer(about: dict) -> str | None:
     """The tokenizer whose tokens the model learned to predict; None where there is none."""
-    p = config["params"]
+    p = about["params"]
     if "tokenizer" not in p or p.get("target", "tokens") != "tokens" or not p["epochs"]:
         return None
     words = [p["tokenizer"]]
-    if config.get("outputs"):
-        words.append(f"{config['outputs']} tokens")
-    words.append(f"sha256 `{config['tokenizer']}`" if "tokenizer" in config else "as params say")
+    if about.get("outputs"):
+        words.append(f"{about['outputs']} tokens")
+    words.append(f"sha256 `{about['tokenizer']}`" if "tokenizer" in about else "as params say")
     return ", ".join(words)
 
 

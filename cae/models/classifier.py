@@ -16,7 +16,7 @@ HEAD_SCALE = 1e-3
 def classifier(
     encoder: VisionTransformer | Beit, config: dict, classes: int, relative_positions: bool, drop_path: float = 0.0
 ) -> tuple[VisionTransformer | Beit, str, dict]:
-    """The model with a new head, and timm's name and arguments to build it again; `config`: the encoder's config.json."""
+    """The model with a new head, and timm's name and arguments to build it again; `config`: load_encoder's."""
     model, name, arguments = trainable(
         encoder, config, relative_positions=relative_positions, drop_path=drop_path, num_classes=classes, global_pool="avg"
     )  # fmt: skip

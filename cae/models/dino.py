@@ -3,7 +3,7 @@ github.com/facebookresearch/dino).
 
 A student on all crops of an image predicts what its moving average, the teacher, says of the two large crops. Centring
 and sharpening of the teacher's output keep it from collapsing. Learned positions are resampled for the small crops by
-timm, with antialiasing; the public code has none.
+timm, with antialiasing and to exactly their grid; the public code has no antialiasing and a scale that is 0.1 patches larger.
 """
 
 import math

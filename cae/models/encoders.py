@@ -1,53 +1,60 @@
-"""Pretrained encoders on disk: `encoder.safetensors` with timm's names, `config.json` that says how to build it and what
-it is, and `card.md` that says the same to a reader."""
+"""Pretrained encoders and classifiers on disk: a folder that timm (`local-dir:`) and the Hugging Face hub read.
+
+`config.json` and `model.safetensors` are in timm's form; `provenance.json` says what made them, `README.md`, the model
+card, both to a reader.
+"""
 
 import importlib
 from pathlib import Path
 
 import timm
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from timm.models import Beit, VisionTransformer
-from torch import nn
 
 from cae.errors import UserError
 from cae.files import atomic, read_json, revision, write_json
 from cae.models.vit import MEAN, STD, timm_model
-from cae.params import Pretraining
+from cae.params import Pretraining, Release
+from cae.tensors import load_weights, save_weights
 
 
-def save_encoder(folder: Path, vit: VisionTransformer | Beit, params: Pretraining, provenance: dict) -> None:
-    """Write the contract of a pretrained encoder; `timm.create_model(architecture, **arguments, checkpoint_path=…)` loads it."""
-    save_weights(folder / "encoder.safetensors", vit)
-    architecture, arguments = timm_model(params, vit.num_classes)
-    about = {
-        "architecture": architecture, "arguments": arguments, "parameters": sum(p.numel() for p in vit.parameters()),
-        "input": {"size": params.image.size, "mean": MEAN, "std": STD}, "params": params.model_dump(),
-        "revision": revision(), **provenance,
+def save_encoder(folder: Path, vit: VisionTransformer | Beit, params: Pretraining | Release, provenance: dict) -> None:
+    """Write the folder of an encoder that `params` describe."""
+    save_model(folder, vit, *timm_model(params, vit.num_classes), {"params": params.model_dump(), **provenance})
+
+
+def save_model(
+    folder: Path, vit: VisionTransformer | Beit, architecture: str, arguments: dict, provenance: dict
+) -> None:
+    """Write a folder that `timm.create_model("local-dir:…", pretrained=True)` reads; `architecture` and `arguments`: what
+    builds the model again. The transforms that timm makes of it are those of data.views.centre_crop."""
+    config = {
+        "architecture": architecture, "num_classes": vit.num_classes, "num_features": vit.num_features,
+        "global_pool": vit.global_pool, "model_args": arguments,
+        "pretrained_cfg": {
+            "input_size": (3, *vit.patch_embed.img_size), "fixed_input_size": True, "mean": MEAN, "std": STD,
+            "interpolation": "bicubic", "crop_pct": 224 / 256, "crop_mode": "center", "num_classes": vit.num_classes,
+            "first_conv": "patch_embed.proj", "classifier": "head",
+        },
     }  # fmt: skip
+    provenance = {"parameters": sum(p.numel() for p in vit.parameters()), "revision": revision(), **provenance}
+    save_weights(folder / "model.safetensors", vit)
     # Named at run time: how a card is worded is no part of what trains or reads an encoder.
-    card = importlib.import_module("cae.models.card").card(about)
-    with atomic(folder / "card.md") as temporary:
+    card = importlib.import_module("cae.models.card").card(config, provenance)
+    with atomic(folder / "README.md") as temporary:
         temporary.write_text(card)
-    write_json(folder / "config.json", about)
-
-
-def save_weights(path: Path, model: nn.Module) -> None:
-    with atomic(path) as temporary:
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
+    write_json(folder / "config.json", config)
+    write_json(folder / "provenance.json", provenance)
 
 
 def load_encoder(folder: Path) -> tuple[VisionTransformer | Beit, dict]:
-    """The frozen encoder in a folder, in evaluation mode, and its config."""
+    """The frozen encoder in a folder, in evaluation mode; its provenance, with timm's `architecture` and `arguments`."""
     config = read_json(folder / "config.json")
-    vit = timm.create_model(config["architecture"], **config["arguments"])
-    weights = folder / "encoder.safetensors"
-    try:
-        vit.load_state_dict(load_file(weights))
-    except FileNotFoundError:
-        raise UserError(f"{weights}: missing; make it with `snakemake {weights}`") from None
-    except (SafetensorError, RuntimeError) as error:
+    if "model_args" not in config:
         raise UserError(
-            f"{weights}: not the encoder that config.json describes ({error}); delete it and make it again"
-        ) from None
-    return vit.eval().requires_grad_(False), config
+            f"{folder}: in an earlier form (encoder.safetensors), which timm does not read; delete it and make it again "
+            f"with `snakemake {folder}/model.safetensors`"
+        )
+    vit = timm.create_model(config["architecture"], **config["model_args"])
+    load_weights(folder / "model.safetensors", vit)
+    about = {"architecture": config["architecture"], "arguments": config["model_args"]}
+    return vit.eval().requires_grad_(False), read_json(folder / "provenance.json") | about

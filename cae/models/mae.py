@@ -2,6 +2,9 @@
 
 The encoder sees a quarter of the patches; a narrow decoder sees its latents and mask tokens at all positions and predicts
 the masked patches' pixels, each patch normalised by its own mean and variance.
+
+Its fixed sine-cosine positions turn first with the row and then with the column; in the public code it is the other way
+round, which is another order of the same channels to networks that have not been trained. A released encoder brings its own.
 """
 
 import torch

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from cae.errors import UserError
 from cae.models.vit import MEAN, STD, create_encoder, sincos_positions
-from cae.params import Pretraining
+from cae.params import Release
+from cae.weights import compare, some
 
 PAGES = {  # where the official checkpoints are
     "cae": "https://github.com/lxtGH/CAE or https://github.com/Atten4Vis/CAE",
@@ -41,7 +42,6 @@ HEADS = {  # by width, in the public code. No tensor of a ViT shows how many the
 RULES = {  # (pattern, replacement), all applied to a name in this order; None leaves the tensor out
     "cae": (
         (r"^(teacher|alignment_encoder)\.", None),  # a copy of the encoder
-        (r"^head\.", "classifier."),  # of a fine-tuned model, which is none of ours: not to be taken for the decoder's
         (r"^(cls_token|pos_embed|patch_embed|blocks|norm)\b", r"encoder.\1"),  # a file of the encoder alone
         (r"^(pretext_neck|regresser)\.regressor_blocks\.", "regressor."),
         (r"^(pretext_neck|decoder)\.decoder_blocks\.", "decoder."),
@@ -75,6 +75,8 @@ SIGNS = {
     "dino": "last_layer",
     "cae": "q_bias",
 }
+# What the public probes of CAE and MAE put on a frozen encoder; one of its tensors is a BatchNorm's.
+PROBE = r"(head|fc_norm|query_token|attentive_blocks)\b"
 # What a CAE has beside its encoder, in this project's names, and the public code's projection between unequal widths.
 BESIDE = r"(regressor|regressor_norm|decoder|decoder_norm|head|mask_query|encoder_to_(decoder|regresser)(_norm)?)\b"
 # The key of params that is likely wrong where a tensor does not fit, by the tensor's name.
@@ -101,7 +103,7 @@ class Converted:
     notes: list[str] = field(default_factory=list)  # what a reader of the model card should know
 
 
-def convert(checkpoint: Mapping, params: Pretraining) -> Converted:
+def convert(checkpoint: Mapping, params: Release) -> Converted:
     """Each tensor of a released checkpoint to its place in the model that params describe, or to `dropped`.
 
     `checkpoint`: what the file holds, a state dict or a mapping with one in it. Raises UserError (without the file's
@@ -109,10 +111,15 @@ def convert(checkpoint: Mapping, params: Pretraining) -> Converted:
     """
     p, out = params, Converted()
     state, out.dropped = state_dict(checkpoint, p.method)
+    if probe := probe_on(state, p.method):
+        state = {name: value for name, value in state.items() if name not in probe}
+        out.dropped += probe
+        out.notes.append("The file is that of a probe: the frozen encoder under it, as pretrained, is taken.")
     refuse(state, p)
     named, origin = rename(state, RULES[p.method], out.dropped)
     if p.method == "cae":
-        named, beside = split(fuse_biases(named))
+        named, beside = split(named)
+        named = fuse_biases(named)
     elif p.method == "deit":
         out.outputs = len(named.get("head.bias", [None]))
     with torch.device("meta"):
@@ -127,7 +134,7 @@ def convert(checkpoint: Mapping, params: Pretraining) -> Converted:
             "its patch embedding is rescaled to give the same values."
         )
     if p.method == "cae" and beside:
-        add_whole(out, beside, origin, p)
+        add_whole(out, beside, origin, p, options(checkpoint).get("decoder_num_heads", p.heads))
     return out
 
 
@@ -144,23 +151,37 @@ def state_dict(checkpoint: Mapping, method: str) -> tuple[dict[str, Tensor], lis
     return state, beside
 
 
-def refuse(state: Mapping, params: Pretraining) -> None:
+def probe_on(state: Mapping, method: str) -> list[str]:
+    """Names of what a probe adds to its encoder, where this is one."""
+    names = [name for name in state if method in ("cae", "mae") and re.match(PROBE, name)]
+    return names if any(name.endswith(".running_mean") for name in names) else []
+
+
+def refuse(state: Mapping, params: Release) -> None:
     """Models that are near to one of ours and not it."""
     p = params
     if p.method == "deit" and "dist_token" in state:
         raise UserError(
             "a distilled DeiT, with a second class token that our encoder lacks; take the one without `distilled` in its name"
         )
-    if p.method == "beit" and "blocks.0.attn.relative_position_bias_table" in state:
+    tuned = [
+        name
+        for name in ("head.weight", "fc_norm.weight", "blocks.0.attn.relative_position_bias_table")
+        if name in state
+    ]
+    if tuned and p.method != "deit":
+        such = ", such as beit_base_patch16_224_pt22k.pth" if p.method == "beit" else ""
         raise UserError(
-            "a fine-tuned BEiT, with a relative position table in each block; take a pretrained one, which all blocks "
-            "share, such as beit_base_patch16_224_pt22k.pth"
+            f"a classifier of {p.method} ({some(tuned)}), whose encoder is fine-tuned, or may be; take the pretrained "
+            f"checkpoint{such}"
         )
     heads = HEADS[p.method].get(p.width, p.heads)
     if p.heads != heads:
         raise UserError(
             f"{p.method} of width {p.width} was released with {heads} heads, params say {p.heads}: set `heads`"
         )
+    if not any("patch_embed" in name for name in state):
+        raise UserError(f"holds no encoder of {p.method}: it has no patch_embed. Is it the head of a probe alone?")
 
 
 def rename(state: Mapping, rules, dropped: list[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -199,25 +220,21 @@ def split(named: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor
 
 def fit(named: dict[str, Tensor], model: nn.Module, origin: dict[str, str], also: str = "") -> dict[str, Tensor]:
     """`named` in the model's order, once names and shapes are exactly the model's. Raises UserError."""
-    expected = {name: value.shape for name, value in model.state_dict().items()}
-    if unknown := [name for name in named if name not in expected]:
+    missing, unknown, differ = compare(model, named)
+    if unknown:
         names = [origin.get(name, origin.get(f"encoder.{name}", name)) for name in unknown]
         raise UserError(f"the model of params has no place for {some(names)}: is `{key(unknown[0])}` right?{also}")
-    if missing := [name for name in expected if name not in named]:
+    if missing:
         raise UserError(f"lacks {some(missing)} of the model of params: is `{key(missing[0])}` right?{also}")
-    for name, shape in expected.items():
-        if named[name].shape != shape:
-            message = f"{name} is {list(named[name].shape)}, in the model of params {list(shape)}"
-            raise UserError(f"{message}: set `{key(name)}` to fit{also}")
-    return {name: named[name] for name in expected}
+    own = model.state_dict()
+    for name in differ:
+        message = f"{name} is {list(named[name].shape)}, in the model of params {list(own[name].shape)}"
+        raise UserError(f"{message}: set `{key(name)}` to fit{also}")
+    return {name: named[name] for name in own}
 
 
 def key(name: str) -> str:
     return next((key for pattern, key in KEYS if re.search(pattern, name)), "size")
-
-
-def some(names: list[str], n: int = 3) -> str:
-    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
 
 
 def imagenet_statistics(checkpoint: Mapping, method: str) -> bool:
@@ -226,9 +243,13 @@ def imagenet_statistics(checkpoint: Mapping, method: str) -> bool:
     An option of the public code of BEiT, off by default and for the released models (its README), and of CAE's, on in
     its scripts; a checkpoint of either holds its options.
     """
-    options = checkpoint.get("args")
-    options = getattr(options, "state", None) or getattr(options, "__dict__", {})
-    return options.get("imagenet_default_mean_and_std", method != "beit")
+    return options(checkpoint).get("imagenet_default_mean_and_std", method != "beit")
+
+
+def options(checkpoint: Mapping) -> dict:
+    """Those of the command that saved the checkpoint, where it holds them."""
+    args = checkpoint.get("args")
+    return getattr(args, "state", None) or getattr(args, "__dict__", {})
 
 
 def for_imagenet_statistics(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -240,14 +261,24 @@ def for_imagenet_statistics(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
             "patch_embed.proj.bias": (bias + (weight * shift).sum((1, 2, 3))).float()}  # fmt: skip
 
 
-def add_whole(out: Converted, beside: dict[str, Tensor], origin: dict[str, str], params: Pretraining) -> None:
-    """The whole CAE, where the file holds one such as ours; otherwise what is beside the encoder is dropped."""
-    p, positions = params, beside.pop("rd_pos_embed", None)
+def add_whole(out: Converted, beside: dict[str, Tensor], origin: dict[str, str], params: Release, heads: int) -> None:
+    """The whole CAE, where the file holds one such as ours; otherwise what is beside the encoder is dropped.
+
+    `heads` of regressor and decoder, which no tensor shows; ours have the encoder's.
+    """
+    p = params
     parts = {name.split(".")[0] for name in beside}
-    if not {"regressor", "decoder"} <= parts or any(part.startswith("encoder_to_") for part in parts):
-        out.dropped += [origin.get(name, name) for name in beside] + (["rd_pos_embed"] if positions is not None else [])
-        out.notes.append("Regressor and decoder are not such as ours (or not all there): the encoder alone is taken.")
+    ours = {"regressor", "decoder"} <= parts and not any(part.startswith("encoder_to_") for part in parts)
+    if not ours or heads != p.heads:
+        out.dropped += [origin[name] for name in beside]
+        why = f"have {heads} heads, the encoder {p.heads}" if ours else "are not such as ours (or not all there)"
+        out.notes.append(f"Regressor and decoder {why}: the encoder alone is taken.")
         return
+    if not p.layer_scale:  # the public code's are ones then, and frozen
+        ones = {name for name, value in beside.items() if ".scale_" in name and (value == 1).all()}
+        out.dropped += [origin[name] for name in beside if name in ones]
+        beside = {name: value for name, value in beside.items() if name not in ones}
+    positions, beside = beside.pop("rd_pos_embed", None), fuse_biases(beside)
     if positions is not None:
         ours = torch.cat([torch.zeros(1, p.width), sincos_positions(p.image.grid, p.width)])[None]
         if positions.shape != ours.shape or not torch.allclose(positions, ours, atol=1e-4):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from timm.models import Beit, VisionTransformer
 from torch import Tensor, nn
 
-from cae.params import Pretraining
+from cae.params import Pretraining, Release
 
 # ImageNet's channel means and standard deviations, of pixels in [0, 1]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -16,14 +16,14 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)  # as timm's ViT
 
 
-def timm_model(params: Pretraining, classes: int = 0) -> tuple[str, dict]:
+def timm_model(params: Pretraining | Release, classes: int = 0) -> tuple[str, dict]:
     """timm's name and arguments of a model's encoder: every size is a base model with other arguments.
 
     `classes`: of a classifier on the class token; 0 for none.
     """
     arguments = dict(
         img_size=params.image.size, patch_size=params.image.patch, embed_dim=params.width, depth=params.depth,
-        num_heads=params.heads, init_values=params.layer_scale or None, num_classes=classes,
+        num_heads=params.heads, init_values=params.layer_scale, num_classes=classes,
     )  # fmt: skip
     if params.method == "beit":
         return "beit_base_patch16_224", arguments | dict(
@@ -32,7 +32,7 @@ def timm_model(params: Pretraining, classes: int = 0) -> tuple[str, dict]:
     return "vit_base_patch16_224", arguments
 
 
-def create_encoder(params: Pretraining, classes: int = 0, **options) -> VisionTransformer | Beit:
+def create_encoder(params: Pretraining | Release, classes: int = 0, **options) -> VisionTransformer | Beit:
     """A model's encoder, initialised as timm does."""
     name, arguments = timm_model(params, classes)
     return timm.create_model(name, **{"drop_path_rate": params.drop_path, **arguments, **options})

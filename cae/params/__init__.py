@@ -13,7 +13,7 @@ from cae.params.data import LAYOUTS, Crop, Image, Mask, Supervision, View
 from cae.params.files import layers, merge, merged, read
 from cae.params.finetune import FineTune
 from cae.params.loading import load, validate
-from cae.params.models import BEiTModel, CAEModel, DeiTModel, DINOModel, MAEModel, MoCoV3Model, Model, Pretraining, read_model  # fmt: skip
+from cae.params.models import BEiTModel, CAEModel, DeiTModel, DINOModel, MAEModel, MoCoV3Model, Model, Pretraining, Release, read_model  # fmt: skip
 from cae.params.probes import Probe, Probes
 from cae.params.recipes import Recipes
 from cae.params.scale import Params

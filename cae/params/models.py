@@ -1,12 +1,12 @@
 """`sizes` and `models`: encoders, and each model complete, as its job is told."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
 from cae.params.data import Crop, Image, Mask, View
 from cae.params.recipes import BEiTRecipe, CAERecipe, DeiTRecipe, DINORecipe, MAERecipe, MoCoV3Recipe
-from cae.params.strict import SHA256, NonNegative, Positive, Seed, Strict, refusal
+from cae.params.strict import SHA256, NonNegative, Positive, Seed, Share, Strict, refusal
 
 
 class Size(Strict):
@@ -105,6 +105,23 @@ class DeiTModel(Pretraining, DeiTRecipe):
         if self.micro_batch % 2:
             raise refusal(f"micro_batch {self.micro_batch} is odd: images are mixed in pairs")
         return self
+
+
+class Release(Size):
+    """A released model as its import is told of it: its shape and its file; not how it was trained."""
+
+    method: Literal["cae", "beit", "mae", "moco_v3", "dino", "deit"]
+    source: Literal["released"]
+    file: str
+    sha256: SHA256 | None = None
+    image: Image
+    epochs: NonNegative
+    # of a whole CAE
+    target: Literal["tokens", "pixels"] = "tokens"
+    regressor_depth: NonNegative = 0
+    decoder_depth: NonNegative = 0
+    alignment_momentum: Share = 0.0
+    drop_path: ClassVar[float] = 0.0  # for the classes of models, which ask
 
 
 Model = Annotated[CAEModel | BEiTModel | MAEModel | MoCoV3Model | DINOModel | DeiTModel, Field(discriminator="method")]

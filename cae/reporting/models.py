@@ -21,11 +21,11 @@ NOTE = (
 
 
 def main(scale: str, inputs: list[str], output: str) -> None:
-    """Write `output` (.csv) and, beside it, .md from pretrain/<model>/config.json and, of models trained here,
+    """Write `output` (.csv) and, beside it, .md from pretrain/<model>/provenance.json and, of models trained here,
     metrics.jsonl."""
-    configs = [path for path in map(Path, inputs) if path.suffix == ".json"]
+    about = [path for path in map(Path, inputs) if path.suffix == ".json"]
     logs = {path.parent: path for path in map(Path, inputs) if path.suffix == ".jsonl"}
-    csv = pd.DataFrame([line(path, logs.get(path.parent)) for path in configs], columns=COLUMNS, dtype=object)
+    csv = pd.DataFrame([line(path, logs.get(path.parent)) for path in about], columns=COLUMNS, dtype=object)
     text = as_text(csv)
     align = ["left" if column in WORDS else "right" for column in COLUMNS]
     grid = text.to_markdown(index=False, colalign=align, disable_numparse=True)
@@ -38,9 +38,9 @@ def main(scale: str, inputs: list[str], output: str) -> None:
             temporary.write_text(content)
 
 
-def line(config: Path, log: Path | None) -> dict:
-    params = read_json(config)["params"]
-    out = {"model": config.parent.name} | {key: params[key] for key in ("method", "source", "epochs")}
+def line(provenance: Path, log: Path | None) -> dict:
+    params = read_json(provenance)["params"]
+    out = {"model": provenance.parent.name} | {key: params[key] for key in ("method", "source", "epochs")}
     if rows := read_lines(log) if log else []:
         first, last = rows[0], rows[-1]
         out |= {"images": last["images"], "seconds": last["seconds"],

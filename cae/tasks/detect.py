@@ -19,9 +19,10 @@ from cae.errors import UserError
 from cae.files import atomic, text_hash, write_json
 from cae.models.backbone import trainable
 from cae.models.detector import Detector
-from cae.models.encoders import load_encoder, save_weights
+from cae.models.encoders import load_encoder
 from cae.params import Detection, Seed
 from cae.progress import progress
+from cae.tensors import save_weights
 from cae.training.loop import Schedule, start, train
 from cae.training.optim import adamw_by_layer, warmup_steps
 from cae.training.run import Runtime

@@ -1,8 +1,8 @@
 """Fine-tuning of one pretrained encoder, on ImageNet (Table 1, FT; Appendix A) or another labelled set (Table 6).
 
-The recipe is BEiT's, as the public code has it, layer-wise decay of learning rates included. The warm-up starts from 0,
-where the public code's starts from 1e-6. The classifier stays beside its metrics, in timm's form, to be used or evaluated
-again.
+The recipe is BEiT's, as the public code has it, layer-wise decay of learning rates included; like ours its warm-up starts
+from 0 (its option `--warmup_lr` never reaches the schedule). The classifier stays beside its metrics, in timm's form, to be
+used or evaluated again.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from cae.data.batches import loader, micro_batches, workers
 from cae.data.datasets import Images
 from cae.files import revision, text_hash, write_json
 from cae.models.classifier import classifier
-from cae.models.encoders import load_encoder, save_weights
+from cae.models.encoders import load_encoder, save_model
 from cae.models.supervised import Supervised, augmented
 from cae.params import FineTune, Seed
 from cae.tasks.classify import accuracy
@@ -57,10 +57,8 @@ def main(
     if not fabric.is_global_zero:
         return
     about = {"model": encoder.name, "params_hash": params_hash, "classes": classes, "revision": revision()}
-    save_weights(output / "encoder.safetensors", network)
-    write_json(output / "config.json", {
-        "architecture": architecture, "arguments": arguments, "input": config["input"],
-        "parameters": sum(parameter.numel() for parameter in network.parameters()), "params": p.model_dump(),
+    save_model(output, network, architecture, arguments, {
+        "protocol": protocol, "params": p.model_dump(), "epochs": p.epochs, "images": schedule.steps * p.batch_size,
         "encoder": config["params_hash"], "dataset": images.fingerprint, **about,
     })  # fmt: skip
     run.copy_metrics(output)

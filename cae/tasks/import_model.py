@@ -5,24 +5,22 @@ from pathlib import Path
 import torch
 
 from cae.errors import UserError
-from cae.files import atomic, file_hash, text_hash
+from cae.files import atomic, text_hash
 from cae.models.card import grouped
 from cae.models.encoders import save_encoder
 from cae.models.released import PAGES, Converted, convert
 from cae.models.vit import create_encoder
-from cae.params import Pretraining
+from cae.params import Release
 from cae.weights import read_weights, verified
 
 
-def main(params: Pretraining, output: Path) -> None:
+def main(params: Release, output: Path) -> None:
     """Leave what a built model leaves: its encoder and, where the file holds a whole CAE, `last.ckpt`.
 
     Raises UserError where the file is missing, damaged or another than params say, or does not fit the model exactly.
     """
     p = params
-    if p.source != "released":
-        raise UserError(f"{output.name}: params say `source: {p.source}`; only a released model is imported")
-    file = verified(p.file, p.sha256, f"Download it from {PAGES[p.method]}")
+    file, sha256 = verified(p.file, p.sha256, f"Download it from {PAGES[p.method]}")
     try:
         converted = convert(read_weights(file), p)
     except UserError as error:
@@ -36,9 +34,8 @@ def main(params: Pretraining, output: Path) -> None:
     else:
         with atomic(whole) as temporary:
             torch.save({"model": converted.whole}, temporary)
-    sha256 = file_hash(file)
     provenance = {
-        "model": output.name, "source": "released", "file": file.name, "sha256": sha256, "page": PAGES[p.method],
+        "model": output.name, "source": p.source, "file": file.name, "sha256": sha256, "page": PAGES[p.method],
         "epochs": p.epochs, "outputs": converted.outputs, "notes": converted.notes, "dropped": converted.dropped,
         "params_hash": text_hash(p.model_dump_json() + sha256),
     }  # fmt: skip
@@ -52,4 +49,4 @@ def summary(model: str, file: Path, converted: Converted) -> str:
     taken = f"an encoder of {len(converted.encoder)} tensors"
     if converted.whole is not None:
         taken = f"a whole model of {len(converted.whole)} tensors, {len(converted.encoder)} of them the encoder's,"
-    return "\n".join([f"{model}: {taken} imported from {file}; left out: {left}", *converted.notes])
+    return "\n".join([f"{model}: {taken} imported from {file}; not needed or computed: {left}", *converted.notes])

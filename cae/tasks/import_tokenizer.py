@@ -24,7 +24,7 @@ def main(params: ImportJob, output: Path) -> None:
     """
     p, grid = params.tokenizer, params.image.grid
     release = store.module_of(p.kind)
-    file = verified(p.file, p.sha256, release.SOURCE)
+    file, _ = verified(p.file, p.sha256, release.SOURCE)
     content = read_weights(file, release.CLASSES)
     if isinstance(content.get("state_dict"), Mapping):  # beside it: epoch, optimizer states, callbacks
         content = content["state_dict"]

@@ -12,7 +12,7 @@ from cae.data.datasets import Images
 from cae.errors import UserError
 from cae.files import atomic, read_json, text_hash
 from cae.models.encoders import save_encoder
-from cae.params import Pretraining, read_model
+from cae.params import Pretraining, Release, read_model
 from cae.tokenizers import cache
 from cae.training.loop import Schedule, start, train
 from cae.training.optim import adamw, cosine, warmup_cosine
@@ -21,7 +21,7 @@ from cae.training.run import Runtime, load_checkpoint
 CLASSES = {"cae": "CAE", "beit": "BEiT", "mae": "MAE", "moco_v3": "MoCoV3", "dino": "DINO", "deit": "DeiT"}
 
 
-def build(params: Pretraining, outputs: int | None = None) -> nn.Module:
+def build(params: Pretraining | Release, outputs: int | None = None) -> nn.Module:
     """A model, initialised. `outputs`: how many tokens or (DeiT) classes it chooses from; None where it does not.
 
     The module is named at run time, so that no method's code counts as part of another's.
@@ -86,7 +86,8 @@ def main(
 
 def load_model(folder: Path) -> nn.Module:
     """The whole pretrained model in a folder, heads and decoders included, in evaluation mode."""
-    config = read_json(folder / "config.json")
-    model = build(read_model(config["params"]), config["outputs"])
+    about = read_json(folder / "provenance.json")
+    read = Release.model_validate if about["params"]["source"] == "released" else read_model
+    model = build(read(about["params"]), about["outputs"])
     model.load_state_dict(load_checkpoint(folder / "last.ckpt")["model"])
     return model.eval().requires_grad_(False)

@@ -14,11 +14,12 @@ from cae.data.batches import loader, micro_batches, workers
 from cae.data.segmentation import GREY, Crops, Labelled, Scenes, padded
 from cae.files import atomic, text_hash, write_json
 from cae.models.backbone import trainable
-from cae.models.encoders import load_encoder, save_weights
+from cae.models.encoders import load_encoder
 from cae.models.segmenter import Segmenter, enlarged
 from cae.params import Seed, Segmentation
 from cae.progress import progress
 from cae.tasks.confusion import confusion, summary
+from cae.tensors import save_weights
 from cae.training.loop import Schedule, start, train
 from cae.training.optim import adamw_by_layer, warmup_poly
 from cae.training.run import Runtime

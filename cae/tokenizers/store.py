@@ -5,13 +5,12 @@ from pathlib import Path
 from types import ModuleType
 
 from pydantic import TypeAdapter
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from cae.errors import UserError
-from cae.files import atomic, file_hash, read_json, write_json
+from cae.files import file_hash, read_json, write_json
 from cae.params import DALLE, DVAE, VQGAN, Tokenizer
+from cae.tensors import load_weights, save_weights
 
 
 def build(params: DVAE | DALLE | VQGAN, grid: int) -> nn.Module:
@@ -25,8 +24,7 @@ def module_of(kind: str) -> ModuleType:
 
 
 def save(folder: Path, tokenizer: nn.Module, params: DVAE | DALLE | VQGAN, grid: int) -> None:
-    with atomic(folder / "model.safetensors") as temporary:
-        save_file({name: value.contiguous() for name, value in tokenizer.state_dict().items()}, temporary)
+    save_weights(folder / "model.safetensors", tokenizer)
     about = {"params": params.model_dump(), "grid": grid, "sha256": file_hash(folder / "model.safetensors")}
     write_json(folder / "tokenizer.json", about)
 
@@ -36,14 +34,9 @@ def load(folder: Path) -> tuple[nn.Module, dict]:
     about = read_json(folder / "tokenizer.json")
     weights = folder / "model.safetensors"
     tokenizer = build(TypeAdapter(Tokenizer).validate_python(about["params"]), about["grid"])
-    try:
-        if file_hash(weights) != about["sha256"]:
-            raise UserError(
-                f"{weights}: not the weights that {folder / 'tokenizer.json'} describes; delete {folder} and make it again"
-            )
-        tokenizer.load_state_dict(load_file(weights))
-    except FileNotFoundError:
-        raise UserError(f"{weights}: missing; delete {folder} and make it again") from None
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{weights}: not the weights of this tokenizer ({error})") from None
+    load_weights(weights, tokenizer)
+    if file_hash(weights) != about["sha256"]:
+        raise UserError(
+            f"{weights}: not the weights that {folder / 'tokenizer.json'} describes; delete {folder} and make it again"
+        )
     return tokenizer.eval().requires_grad_(False), about

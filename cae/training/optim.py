@@ -52,7 +52,10 @@ def matrices_decay(name: str, parameter: nn.Parameter) -> bool:
 
 
 def warmup_cosine(step: int, *, steps: int, warmup: int, lr: float, min_lr: float) -> float:
-    """Learning rate of `step` (from 0): linear from 0 over `warmup` steps, then a half cosine to `min_lr`."""
+    """Learning rate of `step` (from 0): linear from 0 over `warmup` steps, then a half cosine to `min_lr`.
+
+    The rate itself is reached at step `warmup`; BEiT's and CAE's public code (`linspace`, both ends in) at the step before.
+    """
     if step < warmup:
         return lr * step / warmup
     return cosine((step - warmup) / max(1, steps - warmup), lr, min_lr)

@@ -541,7 +541,7 @@ def test_interrupted_run_of_any_method_ends_with_the_same_bytes(
         patch.setattr(torch.optim.AdamW, "step", stop)
         command(["pretrain", *map(str, arguments)])
     command(["pretrain", *map(str, arguments)])
-    assert (tmp_path / name / "encoder.safetensors").read_bytes() == (expected / "encoder.safetensors").read_bytes()
+    assert (tmp_path / name / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
     ours, theirs = load_model(tmp_path / name).state_dict(), load_model(expected).state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
@@ -569,3 +569,14 @@ def test_supervised_encoder_classifies_as_its_metrics_say(run, tiny, data, pretr
 def test_gather_takes_the_right_patches():
     x = torch.arange(24.0).reshape(2, 4, 3)
     assert gather(x, torch.tensor([[2, 0], [1, 3]]))[:, :, 0].tolist() == [[6, 0], [15, 21]]
+
+
+@pytest.mark.parametrize("name", ["cae-b-300", "beit-b-300"])
+def test_layer_scale_zero_is_none_which_is_as_one_held(tiny, name):
+    """Encoder, regressor and decoder alike: no scale is there to be trained."""
+    models = [make(tiny, name, 32, layer_scale=scale) for scale in (0.0, 1.0)]
+    none, one = ({name for name, _ in model.named_parameters()} for model in models)
+    params = models[0].params
+    blocks = params.depth + getattr(params, "regressor_depth", 0) + getattr(params, "decoder_depth", 0)
+    assert len(one - none) == 2 * blocks and all("gamma" in name for name in one - none) and none < one
+    assert torch.equal(*(model(masked_batch(params))["loss"] for model in models))

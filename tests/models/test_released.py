@@ -3,17 +3,19 @@
 import argparse
 import json
 import math
+import re
 from dataclasses import dataclass
 
 import pytest
 import timm
 import torch
 
+from cae import weights
 from cae.cli import main as cli
 from cae.errors import UserError
 from cae.files import file_hash
 from cae.models.vit import encode, patchify, sincos_positions
-from cae.params import load, read_model
+from cae.params import Release, load
 from cae.tasks.import_model import main
 from cae.tasks.pretrain import load_model
 from tests.conftest import ROOT
@@ -259,7 +261,8 @@ def model(paper, tmp_path):
         base = paper.pretraining(names[method]).model_dump()
         tiny = dict(width=WIDTH, depth=DEPTH, heads=HEADS, image={"size": PATCH * GRID, "patch": PATCH}, sha256=None)
         tiny |= dict(regressor_depth=2, decoder_depth=2) if method == "cae" else {}
-        return read_model({**base, **tiny, "source": "released", "file": str(file), **over})
+        job = {**base, **tiny, "source": "released", "file": str(file), **over}
+        return Release(**{name: value for name, value in job.items() if name in Release.model_fields})
 
     return params
 
@@ -270,10 +273,11 @@ def images():
 
 def timms(folder):
     """The encoder as a user of timm loads it, from the folder's files alone."""
-    config = json.loads((folder / "config.json").read_text())
-    return timm.create_model(
-        config["architecture"], checkpoint_path=folder / "encoder.safetensors", **config["arguments"]
-    ).eval()
+    return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+
+
+def without(state, *names):
+    return {name: value for name, value in state.items() if name not in names}
 
 
 def bare(state, prefix):
@@ -326,7 +330,7 @@ def test_the_imported_encoder_computes_what_the_public_code_does(model, tmp_path
         torch.testing.assert_close(encoder.forward_features(images()), expected, atol=2e-5, rtol=1e-5)
         if method == "deit":
             torch.testing.assert_close(encoder(images()), affine(expected[:, 0], state, "head"), atol=2e-5, rtol=1e-5)
-    config = json.loads((tmp_path / "imported" / "config.json").read_text())
+    config = json.loads((tmp_path / "imported" / "provenance.json").read_text())
     assert set(left_out) <= set(config["dropped"]) and bool(left_out) == bool(config["dropped"])
     assert all(name.split(".")[0] in capsys.readouterr().out for name in left_out[:1])
 
@@ -334,7 +338,7 @@ def test_the_imported_encoder_computes_what_the_public_code_does(model, tmp_path
 def test_every_tensor_is_taken_or_listed(model, tmp_path):
     state = moco()
     main(model("moco_v3", {"state_dict": state}), tmp_path / "imported")
-    dropped = json.loads((tmp_path / "imported" / "config.json").read_text())["dropped"]
+    dropped = json.loads((tmp_path / "imported" / "provenance.json").read_text())["dropped"]
     taken = {f"base_encoder.{name}" for name in timms(tmp_path / "imported").state_dict()}
     assert taken.isdisjoint(dropped)
     assert taken | set(dropped) == {name.removeprefix("module.") for name in state}
@@ -382,16 +386,85 @@ def test_of_a_cae_unlike_ours_the_encoder_is_taken(model, tmp_path, part):
     (tmp_path / "imported").mkdir()
     (tmp_path / "imported" / "last.ckpt").write_text("of an earlier import")
     main(model("cae", {"model": state}), tmp_path / "imported")
-    config = json.loads((tmp_path / "imported" / "config.json").read_text())
     assert not (tmp_path / "imported" / "last.ckpt").exists()
-    assert "pretext_neck.head.weight" in config["dropped"] and "encoder alone" in config["notes"][0]
+    left_out(tmp_path / "imported", state, "are not such as ours")
+
+
+def left_out(folder, state, why):
+    """Of a CAE's file whose encoder alone was taken: all of its other tensors are named as they are in the file."""
+    about = json.loads((folder / "provenance.json").read_text())
+    dropped = sorted(name for name in about["dropped"] if name != "args")
+    assert dropped == sorted(name for name in state if not name.startswith("encoder."))
+    assert why in about["notes"][0] and "the encoder alone is taken" in about["notes"][0]
+
+
+@pytest.mark.parametrize("layout", [LXTGH, ATTEN4VIS], ids=["lxtGH", "Atten4Vis"])
+def test_regressor_and_decoder_of_other_heads_are_left_out(model, tmp_path, layout):
+    """No tensor shows how many heads they have; the options beside do."""
+    state = layout.state()
+    for heads, whole in ((HEADS, True), (2 * HEADS, False)):
+        main(model("cae", {"model": state, "args": argparse.Namespace(decoder_num_heads=heads)}), tmp_path / "imported")
+        assert (tmp_path / "imported" / "last.ckpt").exists() == whole
+    left_out(tmp_path / "imported", state, f"have {2 * HEADS} heads, the encoder {HEADS}")
+    with torch.no_grad():
+        expected = run_vit(images(), bare(state, "encoder."))
+        torch.testing.assert_close(
+            timms(tmp_path / "imported").forward_features(images()), expected, atol=2e-5, rtol=1e-5
+        )
+
+
+def test_a_whole_cae_without_layer_scale_computes_what_the_public_code_does(model, tmp_path):
+    """Its regressor's scales are ones, and frozen; its other blocks have none."""
+    state = {n: torch.ones(WIDTH) if "_cross" in n and "gamma" in n else v for n, v in WHOLE.items()}
+    state = {name: value for name, value in state.items() if not re.search(r"gamma_[12]$", name)}
+    main(model("cae", {"model": state}, layer_scale=0.0), tmp_path / "imported")
+    cae = load_model(tmp_path / "imported")
+    latents = torch.randn(2, len(VISIBLE[0]), WIDTH)
+    predicted, logits = run_neck(latents, state, LXTGH)
+    ours = cae.regress(latents, cae.positions[VISIBLE], cae.positions[MASKED])
+    torch.testing.assert_close(ours, predicted, atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(cae.decode(ours, cae.positions[MASKED]), logits, atol=5e-5, rtol=1e-5)
+    assert {"pretext_neck.regressor_blocks.0.gamma_1_cross", "teacher.norm.bias"} <= dropped(tmp_path / "imported")
+
+
+def dropped(folder):
+    return set(json.loads((folder / "provenance.json").read_text())["dropped"])
+
+
+PROBES = {
+    "linear": ("mae", {"head.0.running_mean": torch.zeros(WIDTH), "head.0.num_batches_tracked": torch.tensor(3)}
+               | linear("head.1", 3, WIDTH)),
+    "CAE's linear": ("cae", {"head.0.running_var": torch.ones(WIDTH), "head.0.running_mean": torch.zeros(WIDTH)}
+                     | linear("head.1", 3, WIDTH)),
+    "attentive": ("cae", {"query_token": torch.zeros(1, 1, WIDTH), "fc_norm.running_mean": torch.zeros(WIDTH),
+                          "attentive_blocks.0.norm1_q.weight": torch.ones(WIDTH)} | linear("head", 3, WIDTH)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_of_a_probe_the_frozen_encoder_is_taken(model, tmp_path, probe, capsys):
+    method, head = PROBES[probe]
+    state = bare(WHOLE, "encoder.") if method == "cae" else vit()
+    main(model(method, {"model": state | head, **ONE_K}), tmp_path / "imported")
+    with torch.no_grad():
+        expected = run_vit(images(), state)
+        torch.testing.assert_close(
+            timms(tmp_path / "imported").forward_features(images()), expected, atol=2e-5, rtol=1e-5
+        )
+    assert dropped(tmp_path / "imported") == {*head, "optimizer", "epoch", "args"}
+    assert "The file is that of a probe: the frozen encoder" in capsys.readouterr().out
+
+
+def test_the_file_is_hashed_once(model, tmp_path, monkeypatch):
+    """Gigabytes, where models are large."""
+    hashed = []
+    monkeypatch.setattr(weights, "file_hash", lambda path: hashed.append(path) or file_hash(path))
+    main(model("mae", vit()), tmp_path / "imported")
+    assert len(hashed) == 1
+    assert json.loads((tmp_path / "imported" / "provenance.json").read_text())["sha256"] == file_hash(hashed[0])
 
 
 # Refusing.
-
-
-def without(state, *names):
-    return {name: value for name, value in state.items() if name not in names}
 
 
 def changed(state, name, *shape):
@@ -399,10 +472,16 @@ def changed(state, name, *shape):
 
 
 WHOLE = LXTGH.state()
+TABLES = {f"blocks.{i}.attn.relative_position_bias_table": torch.ones(1) for i in range(DEPTH)}
+TUNED = without(bare(WHOLE, "encoder."), "norm.weight", "norm.bias") | TABLES | linear("head", 3, WIDTH)
+TUNED |= {"fc_norm.weight": torch.ones(WIDTH), "fc_norm.bias": torch.ones(WIDTH)}
 REFUSED = {
     "unknown": ("mae", lambda: vit() | {"blocks.2.norm1.weight": torch.zeros(1)}, {}, "no place for blocks.2.norm1.weight.*size"),
     "unknown beside a CAE": ("cae", lambda: WHOLE | {"neck.bias": torch.zeros(1)}, {}, "no place for neck.bias"),
-    "fine-tuned CAE": ("cae", lambda: WHOLE | linear("head", 3, WIDTH), {}, "no place for head.weight, head.bias"),
+    "CAE's classifier": ("cae", lambda: TUNED, {}, r"a classifier of cae \(head.weight, fc_norm.weight, blocks.0.*fine-tuned"),
+    "MAE's classifier": ("mae", lambda: vit() | linear("head", 3, WIDTH), {}, "a classifier of mae .* take the pretrained"),
+    "MoCo's classifier": ("moco_v3", lambda: vit("module.") | linear("module.head", 3, WIDTH), {}, "a classifier of moco_v3"),
+    "a probe's head": ("dino", lambda: {"state_dict": linear("module.linear", 3, WIDTH)}, {}, "holds no encoder of dino"),
     "missing": ("mae", lambda: without(vit(), "norm.bias", "blocks.1.norm1.bias"), {}, "lacks blocks.1.norm1.bias, norm.bias"),
     "missing key bias": ("cae", lambda: without(WHOLE, "encoder.blocks.1.attn.v_bias"), {}, "encoder.blocks.1.attn.q_bias"),
     "depth": ("mae", vit, {"depth": 3}, "lacks blocks.2.norm1.weight, .* and 9 more.*`size`"),
@@ -421,7 +500,7 @@ REFUSED = {
     "DINO as MAE": ("mae", dino, {}, "student, teacher, dino_loss are no tensor"),
     "distilled": ("deit", lambda: vit() | {"dist_token": torch.zeros(1, 1, WIDTH)}, {}, "distilled"),
     "headless DeiT": ("deit", vit, {}, "lacks head.weight, head.bias"),
-    "fine-tuned BEiT": ("beit", lambda: beit() | {"blocks.0.attn.relative_position_bias_table": torch.ones(1)}, {}, "fine-tuned"),
+    "BEiT's classifier": ("beit", lambda: beit() | TABLES, {}, "a classifier of beit .*fine-tuned.*such as .*pt22k"),
     "heads": ("deit", dict, {"width": 384, "heads": 12}, "with 6 heads, params say 12"),
     "half parallel": ("mae", lambda: vit() | {"module.norm.bias": torch.zeros(1)}, {}, "no place for module.norm.bias"),
     "twice": ("cae", lambda: WHOLE | vit(separate=True, scale=True), {}, "encoder.cls_token and cls_token are the same"),
@@ -457,14 +536,13 @@ def test_import_by_the_command_line(model, tmp_path, capsys):
     cli(["import", "--params", params.model_dump_json(), "--output", str(tmp_path / "mae-b-1600")])
     out = capsys.readouterr().out
     assert "mae-b-1600: an encoder of 30 tensors imported" in out and "decoder_embed (2), mask_token" in out
-    config = json.loads((tmp_path / "mae-b-1600" / "config.json").read_text())
+    config = json.loads((tmp_path / "mae-b-1600" / "provenance.json").read_text())
     assert config["sha256"] == sha256 and config["file"] == "released.pth" and config["epochs"] == 1600
     assert config["source"] == "released" and config["model"] == "mae-b-1600" and config["params_hash"]
-    text = (tmp_path / "mae-b-1600" / "card.md").read_text()
+    text = (tmp_path / "mae-b-1600" / "README.md").read_text()
     assert all(part in text for part in (sha256, "released.pth", "1600", "facebookresearch/mae", "decoder_embed (2)"))
     with pytest.raises(SystemExit, match="cae import: .*sha256"):
         cli(["import", "--params", model("mae", sha256="00000000").model_dump_json(), "--output", str(tmp_path / "x")])
-    mask = params.mask.model_copy(update={"count": 4})
-    built = params.model_copy(update={"source": "built", "file": None, "sha256": None, "mask": mask})
-    with pytest.raises(SystemExit, match="only a released model"):
-        cli(["import", "--params", built.model_dump_json(), "--output", str(tmp_path / "x")])
+    built = json.dumps(params.model_dump() | {"source": "built"})
+    with pytest.raises(SystemExit, match="source: Input should be 'released'"):
+        cli(["import", "--params", built, "--output", str(tmp_path / "x")])

@@ -11,7 +11,7 @@ from cae.reporting import models
 
 @pytest.fixture
 def inputs(tmp_path):
-    """config.json of four models, metrics.jsonl of those that were trained."""
+    """provenance.json of four models, metrics.jsonl of those that were trained."""
     lines = [{"step": i, "images": 1000 * i, "loss": 6 / i, "seconds": 20.0 * i} for i in (1, 2, 3)]
     files = []
     for name, method, source, epochs, rows in (
@@ -22,8 +22,8 @@ def inputs(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         about = {"params": {"method": method, "source": source, "epochs": epochs, "lr": 1.0}}
-        (folder / "config.json").write_text(json.dumps(about))
-        files.append(folder / "config.json")
+        (folder / "provenance.json").write_text(json.dumps(about))
+        files.append(folder / "provenance.json")
         if rows is not None:
             (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
             files.insert(0, folder / "metrics.jsonl")
@@ -44,6 +44,6 @@ def test_each_model_has_a_line_and_only_what_was_trained_has_losses(tmp_path, in
     assert words[-1] == ["moco-v3-b", "MoCo v3", "built", "8", "3,000", "60", "50", "6.000", "2.000"]
 
 
-def test_a_config_that_is_missing_is_named(tmp_path, inputs):
-    with pytest.raises(UserError, match="none/config.json: no such file"):
-        models.main("demo", [*inputs, str(tmp_path / "none/config.json")], str(tmp_path / "models.csv"))
+def test_a_provenance_that_is_missing_is_named(tmp_path, inputs):
+    with pytest.raises(UserError, match="none/provenance.json: no such file"):
+        models.main("demo", [*inputs, str(tmp_path / "none/provenance.json")], str(tmp_path / "models.csv"))

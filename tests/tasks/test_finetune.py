@@ -127,9 +127,7 @@ def test_either_mix_may_be_left_out(tiny, mixup, cutmix):
 def test_metrics_are_those_of_the_classifier_left_behind(run, tiny, data, finetune):
     folder, file = finetune("once")
     metrics = json.loads(file.read_text())
-    config = json.loads((folder / "config.json").read_text())
-    weights = folder / "encoder.safetensors"
-    vit = timm.create_model(config["architecture"], checkpoint_path=weights, **config["arguments"]).eval()
+    vit = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     images = Images(data["imagenet"], 1)
     crops = torch.from_numpy(np.stack([centre_crop(images[i], 48) for i in range(100)]))
     with torch.inference_mode():
@@ -149,7 +147,7 @@ def test_metrics_are_those_of_the_classifier_left_behind(run, tiny, data, finetu
 
 
 def test_training_moves_every_parameter_but_the_positions(finetune, pretrained):
-    before, after = (load_file(f / "encoder.safetensors") for f in (pretrained("cae-b-300"), finetune("once")[0]))
+    before, after = (load_file(f / "model.safetensors") for f in (pretrained("cae-b-300"), finetune("once")[0]))
     assert torch.equal(before["pos_embed"], after["pos_embed"])
     same = {name for name in before.keys() & after.keys() if torch.equal(before[name], after[name])}
     assert same == {"pos_embed"}
@@ -167,7 +165,7 @@ def test_another_labelled_set_is_fine_tuned_on_alike(finetune):
     folder, file = finetune("clipart", protocol="clipart")
     metrics = json.loads(file.read_text())
     assert (metrics["protocol"], metrics["train_images"], metrics["val_images"]) == ("clipart", 64, 40)
-    assert json.loads((folder / "config.json").read_text())["classes"] == metrics["classes"] == 10
+    assert json.loads((folder / "provenance.json").read_text())["classes"] == metrics["classes"] == 10
 
 
 def test_interrupted_run_ends_with_the_same_bytes(finetune, monkeypatch):
@@ -185,7 +183,7 @@ def test_interrupted_run_ends_with_the_same_bytes(finetune, monkeypatch):
         finetune("again", options=["--checkpoint-minutes", 0])
     folder, again = finetune("again")
     assert len(calls) == 6 + 4 * 2 - 4  # from the third step on
-    assert (folder / "encoder.safetensors").read_bytes() == (expected / "encoder.safetensors").read_bytes()
+    assert (folder / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
     ours, theirs = (json.loads(file.read_text()) for file in (again, metrics))
     assert [ours[key] for key in ("top1", "top5", "losses")] == [theirs[key] for key in ("top1", "top5", "losses")]
 

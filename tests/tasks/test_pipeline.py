@@ -37,10 +37,7 @@ def test_tokenizer_reports_its_codebook(tokenizer):
 
 def test_pretrained_encoder_loads_with_timm_alone(pretrained, data):
     folder = pretrained("cae-b-300")
-    config = json.loads((folder / "config.json").read_text())
-    vit = timm.create_model(
-        config["architecture"], checkpoint_path=folder / "encoder.safetensors", **config["arguments"]
-    )
+    vit = timm.create_model(f"local-dir:{folder}", pretrained=True)
     ours, _ = load_encoder(folder)
     images = torch.randn(2, 3, 48, 48)
     torch.testing.assert_close(vit.eval().forward_features(images), ours.forward_features(images))
@@ -61,8 +58,8 @@ def test_pretraining_twice_gives_the_same_bytes(run, tiny, data, tokenizer, toke
     again = run.folder / "again"
     common = ["--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens, "--params", job]
     run("pretrain", *common, "--work", run.folder / "work" / "again", "--output", again)
-    first = (pretrained("cae-b-300") / "encoder.safetensors").read_bytes()
-    assert (again / "encoder.safetensors").read_bytes() == first
+    first = (pretrained("cae-b-300") / "model.safetensors").read_bytes()
+    assert (again / "model.safetensors").read_bytes() == first
 
 
 def test_zero_epochs_leave_the_encoder_that_training_starts_from(tiny, pretrained):
@@ -108,5 +105,5 @@ def test_finished_run_does_not_hinder_one_with_other_params(run, tiny, data, tok
     other = tiny.pretraining("cae-b-300").model_copy(update={"lr": 1e-4}).model_dump_json()
     common = ["--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens, "--work", work]
     run("pretrain", *common, "--params", other, "--output", tmp_path / "cae-b-300")
-    encoders = [folder / "encoder.safetensors" for folder in (tmp_path / "cae-b-300", pretrained("cae-b-300"))]
+    encoders = [folder / "model.safetensors" for folder in (tmp_path / "cae-b-300", pretrained("cae-b-300"))]
     assert encoders[0].read_bytes() != encoders[1].read_bytes()

@@ -240,7 +240,7 @@ def test_killed_pretraining_ends_with_the_same_bytes(run, tiny, data, tokenizer,
     assert load_checkpoint(state)["step"] < 120 and not (tmp_path / "killed-out").exists()
     assert straight.wait() == 0
     subprocess.run(command("killed", 10), check=True, **{**quiet, "stderr": subprocess.DEVNULL})
-    for name in ("encoder.safetensors",):
+    for name in ("model.safetensors",):
         assert (tmp_path / "killed-out" / name).read_bytes() == (tmp_path / "straight-out" / name).read_bytes()
     first, second = (load_checkpoint(tmp_path / f"{name}-out" / "last.ckpt") for name in ("killed", "straight"))
     for name, value in first["model"].items():

@@ -22,13 +22,14 @@ import sys
 from pathlib import Path
 
 command, options = sys.argv[1], dict(zip(sys.argv, sys.argv[1:]))
+ENCODER = ["model.safetensors", "config.json", "provenance.json", "README.md"]
 folders = {
     "train-tokenizer": ["model.safetensors", "tokenizer.json", "metrics.jsonl", "report.npz"],
     "import-tokenizer": ["model.safetensors", "tokenizer.json"],
     "merge-tokens": ["tokens.npy", "manifest.json"],
-    "pretrain": ["encoder.safetensors", "config.json", "card.md", "last.ckpt", "metrics.jsonl"],
-    "import": ["encoder.safetensors", "config.json", "card.md"],
-    "finetune": ["encoder.safetensors", "config.json", "metrics.jsonl"],
+    "pretrain": [*ENCODER, "last.ckpt", "metrics.jsonl"],
+    "import": ENCODER,
+    "finetune": [*ENCODER, "metrics.jsonl"],
     "segment": ["model.safetensors", "metrics.jsonl", "metrics.json", "examples.npz"],
     "detect": ["model.safetensors", "metrics.jsonl", "detections.json", "examples.npz"],
 }

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cae.params import read
+from tests.workflow.conftest import copy
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +59,7 @@ def test_equal_views_share_a_token_cache(tree):
     for model in ("beit-b-300", "cae-b-300"):
         assert "--tokens results/demo/tokens/dvae " in jobs[f"pretrain_model {model}"]
     assert "--tokens" not in jobs["pretrain_model mae-b-300"]
-    assert of("merge_tokens", tree.dry_run("results/demo/pretrain/beit-b-300/encoder.safetensors")) == {"dvae"}
+    assert of("merge_tokens", tree.dry_run("results/demo/pretrain/beit-b-300/model.safetensors")) == {"dvae"}
 
 
 def test_tables_train_what_their_rows_name_and_nothing_twice(tree):
@@ -135,7 +136,7 @@ def test_source_decides_between_training_and_import(tree):
     assert "probe mae-b-300" in jobs and "mae-b-1600" in of("pretrain_model", jobs)
     assert "\n    priority: 1\n" in jobs["import_model mae-b-300"]  # a file that is not there is told at once
     assert "mae-b-300/metrics.jsonl" not in jobs["figure training"] + jobs["models_table"]
-    assert "mae-b-300/config.json" in jobs["models_table"]
+    assert "mae-b-300/provenance.json" in jobs["models_table"]
 
 
 def test_one_figure_asks_for_what_it_needs(tree):
@@ -228,3 +229,16 @@ assert load_params([Path("params/paper.yaml")], {"seed": 3}).seed == 3
 assert load_params([], {}).scale == "demo"
 """
     subprocess.run([sys.executable, "-c", script], cwd=tree.path, check=True)
+
+
+def test_a_recipe_imports_no_released_model_again(tmp_path):
+    """Only what matters to an import does: its file, its size."""
+    tree, of_paper = copy(tmp_path), ("--configfile", "params/paper.yaml")
+    folder = "results/paper/pretrain/mae-b-1600"
+    tree.run("snakemake", "--cores", "1", *of_paper, "--", f"{folder}/model.safetensors")
+    assert all((tmp_path / folder / name).exists() for name in ("config.json", "provenance.json", "README.md"))
+    tree.edit("params/paper.yaml", "lr: 2.4e-3 # 1.5e-4", "lr: 1.2e-3 # 1.5e-4")
+    tree.edit("params/paper.yaml", "decoder_width: 512", "decoder_width: 256")
+    assert tree.dry_run(*of_paper, "--", f"{folder}/model.safetensors") == {}
+    tree.edit("params/paper.yaml", "mae_pretrain_vit_base.pth}", "another.pth}")
+    assert tree.dry_run(*of_paper, "--", f"{folder}/model.safetensors").keys() == {"import_model mae-b-1600"}

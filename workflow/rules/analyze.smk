@@ -42,8 +42,8 @@ rule reconstruct:
             "results/{{scale}}/pretrain/{model}/last.ckpt",
             model=P.analyses.figure4.models,
         ),
-        configs=expand(
-            "results/{{scale}}/pretrain/{model}/config.json",
+        provenance=expand(
+            "results/{{scale}}/pretrain/{model}/provenance.json",
             model=P.analyses.figure4.models,
         ),
     output:
@@ -71,12 +71,13 @@ rule tsne:
     input:
         data="data/{scale}/ade20k.json",
         models=expand(
-            "results/{{scale}}/pretrain/{model}/encoder.safetensors",
+            "results/{{scale}}/pretrain/{model}/model.safetensors",
             model=P.analyses.figure5.models,
         ),
-        configs=expand(
-            "results/{{scale}}/pretrain/{model}/config.json",
+        beside=expand(
+            "results/{{scale}}/pretrain/{model}/{file}.json",
             model=P.analyses.figure5.models,
+            file=["config", "provenance"],
         ),
     output:
         "results/{scale}/analyze/figure5.npz",

@@ -23,8 +23,9 @@ rule evaluate:
 rule probe:
     input:
         data="data/{scale}/imagenet.json",
-        encoder="results/{scale}/pretrain/{model}/encoder.safetensors",
+        encoder="results/{scale}/pretrain/{model}/model.safetensors",
         config="results/{scale}/pretrain/{model}/config.json",
+        provenance="results/{scale}/pretrain/{model}/provenance.json",
     output:
         linear="results/{scale}/evaluate/linear/{model}.json",
         attentive="results/{scale}/evaluate/attentive/{model}.json",
@@ -49,8 +50,9 @@ rule probe:
 rule classify:
     input:
         data="data/{scale}/imagenet.json",
-        encoder="results/{scale}/pretrain/{model}/encoder.safetensors",
+        encoder="results/{scale}/pretrain/{model}/model.safetensors",
         config="results/{scale}/pretrain/{model}/config.json",
+        provenance="results/{scale}/pretrain/{model}/provenance.json",
     output:
         "results/{scale}/evaluate/supervised/{model}.json",
     log:
@@ -73,11 +75,14 @@ rule classify:
 rule finetune:
     input:
         data=lambda w: f"data/{w.scale}/{plan.data_of(w.protocol)}.json",
-        encoder="results/{scale}/pretrain/{model}/encoder.safetensors",
+        encoder="results/{scale}/pretrain/{model}/model.safetensors",
         config="results/{scale}/pretrain/{model}/config.json",
+        provenance="results/{scale}/pretrain/{model}/provenance.json",
     output:
-        "results/{scale}/{protocol}/{model}/encoder.safetensors",
+        "results/{scale}/{protocol}/{model}/model.safetensors",
         "results/{scale}/{protocol}/{model}/config.json",
+        "results/{scale}/{protocol}/{model}/provenance.json",
+        "results/{scale}/{protocol}/{model}/README.md",
         "results/{scale}/{protocol}/{model}/metrics.jsonl",
         metrics="results/{scale}/evaluate/{protocol}/{model}.json",
     log:

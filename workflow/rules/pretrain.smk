@@ -11,7 +11,7 @@ Costs: nearly everything. Minutes at the demo scale; in the paper, days of 8 GPU
 rule pretrain:
     input:
         expand(
-            "results/{scale}/pretrain/{model}/encoder.safetensors",
+            "results/{scale}/pretrain/{model}/model.safetensors",
             scale=P.scale,
             model=plan.models,
         ),
@@ -23,9 +23,10 @@ rule pretrain_model:
         data="data/{scale}/imagenet.json",
         targets=lambda w: plan.targets_of(w.model, w.scale),
     output:
-        "results/{scale}/pretrain/{model}/encoder.safetensors",
+        "results/{scale}/pretrain/{model}/model.safetensors",
         "results/{scale}/pretrain/{model}/config.json",
-        "results/{scale}/pretrain/{model}/card.md",
+        "results/{scale}/pretrain/{model}/provenance.json",
+        "results/{scale}/pretrain/{model}/README.md",
         "results/{scale}/pretrain/{model}/last.ckpt",
         "results/{scale}/pretrain/{model}/metrics.jsonl",
     log:
@@ -53,9 +54,10 @@ rule pretrain_model:
 
 rule import_model:
     output:
-        "results/{scale}/pretrain/{model}/encoder.safetensors",
+        "results/{scale}/pretrain/{model}/model.safetensors",
         "results/{scale}/pretrain/{model}/config.json",
-        "results/{scale}/pretrain/{model}/card.md",
+        "results/{scale}/pretrain/{model}/provenance.json",
+        "results/{scale}/pretrain/{model}/README.md",
     log:
         "work/{scale}/logs/import_model/{model}.log",
     benchmark:
@@ -68,7 +70,7 @@ rule import_model:
         mem_mb=P.resources.analyze.mem_mb,
         runtime=P.resources.analyze.runtime,
     params:
-        json=lambda w: plan.json(**plan.recipes[w.model].model_dump()),
+        json=lambda w: plan.release_json(w.model),
         code=code_hash("cae.tasks.import_model"),
     shell:
         "python -m cae import --params {params.json:q} --output results/{wildcards.scale}/pretrain/{wildcards.model}"

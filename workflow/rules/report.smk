@@ -95,7 +95,7 @@ rule figure:
 
 rule models_table:
     input:
-        expand("results/{{scale}}/pretrain/{model}/config.json", model=plan.models),
+        expand("results/{{scale}}/pretrain/{model}/provenance.json", model=plan.models),
         expand("results/{{scale}}/pretrain/{model}/metrics.jsonl", model=plan.trained),
     output:
         csv=report(

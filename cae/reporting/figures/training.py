@@ -20,11 +20,11 @@ NOT_A_TERM = {"step", "epoch", "images", "lr", "weight_decay", "gradient_norm", 
 
 
 def draw(*paths: str):
-    """`paths`: metrics.jsonl of each model and, in the same folder, config.json; models not trained have no lines."""
+    """`paths`: metrics.jsonl of each model and, in the same folder, provenance.json; models not trained have no lines."""
     groups: dict[str, dict[str, list]] = {}
     for path in (path for path in map(Path, paths) if path.suffix == ".jsonl"):
         if lines := read_lines(path):
-            groups.setdefault(kind_of(path.with_name("config.json")), {})[path.parent.name] = lines
+            groups.setdefault(kind_of(path.with_name("provenance.json")), {})[path.parent.name] = lines
     if not groups:
         figure = plt.figure(figsize=(3.5, 1))
         figure.text(0.5, 0.5, "no model was trained", ha="center", va="center", color=GREY)
@@ -58,9 +58,9 @@ def draw(*paths: str):
     return figure
 
 
-def kind_of(config: Path) -> str:
+def kind_of(provenance: Path) -> str:
     """The method of a model, and what it predicts where that sets the size of its loss."""
-    params = read_json(config)["params"]
+    params = read_json(provenance)["params"]
     return PIXELS if params.get("target") == "pixels" else METHODS[params["method"]]
 
 

@@ -22,7 +22,7 @@ def inputs(folder):
             for i in range(1, steps + 1)
         ]
         (folder / model).mkdir()
-        files += [folder / model / "metrics.jsonl", folder / model / "config.json"]
+        files += [folder / model / "metrics.jsonl", folder / model / "provenance.json"]
         files[-2].write_text("".join(json.dumps(line) + "\n" for line in lines))
         files[-1].write_text(json.dumps({"params": params}))
     return files
