@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 from timm.models import Beit, VisionTransformer
 from torch import nn
 
+from cae.data.pixels import MEAN, STD
 from cae.errors import UserError
 from cae.files import atomic, read_json, revision, write_json
-from cae.models.vit import MEAN, STD, timm_model
+from cae.models.vit import timm_model
 from cae.params import Pretraining
 
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.detection import Instances, Scenes, quiet
+from cae.data.schedule import Schedule
 from cae.errors import UserError
 from cae.files import atomic, revision, text_hash, write_json
 from cae.models.backbone import trainable
@@ -24,7 +25,7 @@ from cae.models.detector import Detector
 from cae.models.encoders import load_encoder, save_weights
 from cae.params import Detection, Seed
 from cae.progress import progress
-from cae.training.loop import Schedule, start, train
+from cae.training.loop import start, train
 from cae.training.optim import adamw_by_layer, warmup_steps
 
 EXAMPLES, SHOWN = 6, 0.3  # validation images kept as pictures; score from which more than one find is on them

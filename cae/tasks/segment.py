@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cae.data.batches import loader, micro_batches, workers
+from cae.data.schedule import Schedule
 from cae.data.segmentation import GREY, Crops, Labelled, Scenes, padded
 from cae.files import atomic, revision, text_hash, write_json
 from cae.models.backbone import trainable
@@ -21,7 +22,7 @@ from cae.models.segmenter import Segmenter, enlarged
 from cae.params import Seed, Segmentation
 from cae.progress import progress
 from cae.tasks.confusion import confusion, summary
-from cae.training.loop import Schedule, start, train
+from cae.training.loop import start, train
 from cae.training.optim import adamw_by_layer, warmup_poly
 
 EXAMPLES = 6  # validation images kept as pictures

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from cae.data.batches import micro_batches
+from cae.data.schedule import Schedule
 from cae.errors import UserError
-from cae.training.loop import Schedule, load_checkpoint, start, train
+from cae.training.loop import load_checkpoint, start, train
 from tests.conftest import ROOT
 
 
