@@ -3,12 +3,15 @@
 Machines differ and are noisy, so read the ratios. Each pair is timed in turns, the median of several rounds is shown.
 1. A training step of CAE-S and CAE-B with cached tokens, and with an encoder of DALL-E's size run on every step.
 2. A training step of every method at ViT-S, against CAE's.
-3. The loader: views of 500 x 375 JPEG files at 224 pixels, masks, and other methods' augmentations, in images/s of one core.
+3. The loader: views of 500 x 375 JPEG files at 224 pixels, and other methods' augmentations, in images/s of one core; block
+   masks, by size of the batch, against a plain loop over patches.
 4. Tokenising: images/s of the encoders of DALL-E and VQGAN, and of BEiT's d-VAE.
 Weights are random: they do not change the time.
 """
 
 import argparse
+import math
+import random
 import statistics
 import tempfile
 import time
@@ -34,6 +37,7 @@ from cae.training.cpu import use_onednn
 from cae.training.optim import adamw
 
 PAPER = load(Path(__file__).parents[1] / "params" / "paper.yaml")
+MASK = PAPER.shared_mask
 
 
 def seconds(functions: list, rounds: int, device: str) -> list[float]:
@@ -60,7 +64,7 @@ def stepper(params, batch: int, device: str):
     if device == "cpu":
         use_onednn(model)  # as the training loop does
     optimizer = adamw(model, lr=1e-4, betas=params.betas, weight_decay=params.weight_decay)
-    mask = getattr(params, "mask", PAPER.shared_mask)  # contrastive methods have none
+    mask = getattr(params, "mask", MASK)  # contrastive methods have none
     masks = draw_masks(mask, np.arange(batch), seed=0, epoch=0, grid=14)
     visible, masked = (torch.from_numpy(ids).to(device) for ids in split_ids(masks))
     small = getattr(params, "local_crops", 0)
@@ -122,18 +126,42 @@ def loading(count: int) -> None:
     images = Images(folder / "in.json", 0)
     batches = MaskedViews(images, PAPER.pretraining("cae-b-300"))
     indices = np.arange(count)
-
-    def masks():
-        draw_masks(PAPER.shared_mask, np.arange(256), seed=0, epoch=0, grid=14)
-
-    whole, decode, mask = seconds([lambda: batches[0, indices], lambda: [images[i] for i in indices], masks], 5, "cpu")
-    print(
-        f"views and masks: {count / whole:.0f} images/s a core; decoding alone {count / decode:.0f}; masks alone {256 / mask:.0f}"
-    )
+    whole, decode = seconds([lambda: batches[0, indices], lambda: [images[i] for i in indices]], 5, "cpu")
+    print(f"views and masks: {count / whole:.0f} images/s a core; decoding alone {count / decode:.0f}")
     names = {"moco-v3-b-300": MoCoV3, "dino-b-400": DINO, "deit-b-300": DeiT}
     augmented = [method.batches(images, PAPER.pretraining(name)) for name, method in names.items()]
     times = seconds([lambda data=data: data[0, indices[:16]] for data in augmented], 3, "cpu")
     print("; ".join(f"augmented for {name}: {16 / spent:.0f} images/s" for name, spent in zip(names, times)))
+
+
+def masking() -> None:
+    """Microseconds of a mask."""
+
+    def plain() -> None:
+        """A mask as BEiT's public code draws it: one image, one attempt, one patch at a time."""
+        mask, left = [[False] * 14 for _ in range(14)], MASK.count
+        while left:
+            area = random.uniform(min(MASK.min_block, left), max(MASK.min_block, left))
+            aspect = math.exp(random.uniform(-1, 1) * math.log(MASK.min_aspect))
+            h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if h >= 14 or w >= 14:
+                continue
+            top, start = random.randint(0, 14 - h), random.randint(0, 14 - w)
+            new = [(y, x) for y in range(top, top + h) for x in range(start, start + w) if not mask[y][x]]
+            if len(new) <= left:
+                left -= len(new)
+                for y, x in new:
+                    mask[y][x] = True
+
+    def drawn(size: int) -> None:
+        for start in range(0, 2048, size):
+            draw_masks(MASK, np.arange(start, start + size), seed=0, epoch=0, grid=14)
+
+    sizes = (1, 8, 32, 64, 256, 2048)
+    works = [lambda: [plain() for _ in range(2048)], *(lambda size=size: drawn(size) for size in sizes)]
+    loop, *times = (1e6 / 2048 * spent for spent in seconds(works, 5, "cpu"))
+    by_size = ", ".join(f"{spent:.0f} us in batches of {size}" for size, spent in zip(sizes, times))
+    print(f"a block mask: {by_size}; {loop:.0f} us by a plain loop")
 
 
 def tokenising(batch: int, rounds: int, device: str) -> None:
@@ -159,6 +187,7 @@ def main():
         cached_tokens(name, arguments.batch, arguments.rounds, device)
     methods(arguments.batch, arguments.rounds, device)
     loading(64)
+    masking()
     tokenising(arguments.batch, arguments.rounds, device)
 
 

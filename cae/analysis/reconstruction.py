@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from cae.data.datasets import Images
+from cae.data.pixels import MEAN, STD
 from cae.data.views import centre_crop
 from cae.errors import UserError
 from cae.files import atomic
 from cae.models.cae import CAE
-from cae.models.vit import MEAN, STD, encode, normalise, patchify
+from cae.models.vit import encode, normalise, patchify
 from cae.params import Figure4, Strict
 from cae.tasks.pretrain import load_model
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter, ImageOps
 from timm.data.auto_augment import RandAugment, rand_augment_transform
 from torchvision import transforms as T
 
-from cae.models.vit import MEAN
+from cae.data.pixels import MEAN
 from cae.params import Crop
 
 BICUBIC, BILINEAR = T.InterpolationMode.BICUBIC, T.InterpolationMode.BILINEAR

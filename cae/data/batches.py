@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader, Dataset
 from cae.data.datasets import Images
 from cae.data.masks import draw_masks, split_ids
 from cae.data.rng import AUGMENT, ORDER, permutation, seeded
+from cae.data.schedule import Schedule
 from cae.data.views import BICUBIC, centre_crop, crop_boxes, jitter, render
 from cae.params import Crop, Pretraining, View
-from cae.training.loop import Schedule
 
 KEEP_BYTES = 1 << 30  # rendered views are kept in memory while they fit
 

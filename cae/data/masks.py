@@ -1,9 +1,13 @@
-"""Which patches are masked: block-wise (paper §2.2, Figure 3; BEiT's algorithm, vectorised over the batch) or at random."""
+"""Which patches are masked: block-wise (paper §2.2, Figure 3; BEiT's algorithm) or at random."""
+
+from math import sqrt
 
 import numpy as np
 
 from cae.data.rng import MASK, uniforms
 from cae.params import Mask
+
+DRAWN = 32  # attempts drawn at once; nine masks of ten take no more
 
 
 def draw_masks(recipe: Mask, indices: np.ndarray, *, seed: int, epoch: int, grid: int) -> np.ndarray:
@@ -30,36 +34,42 @@ def block_masks(
     Blocks are added until `count` is met: area uniform between `min_block` and what remains, aspect ratio
     log-uniform in [min_aspect, 1 / min_aspect], position uniform; a block that does not fit, adds nothing or
     adds too much is drawn again. BEiT stops short instead of drawing again; CAE needs equal counts.
+
+    Random numbers are drawn for the batch, blocks are laid one by one in Python's integers, a bit a patch: each depends on
+    the last, and NumPy's calls would cost more than their work.
     """
     indices = np.asarray(indices)
-    rows = np.zeros((len(indices), grid), np.uint64)  # one bit a patch, one word a grid row
-    remaining = np.full(len(indices), count)
-    active = np.arange(len(indices))
-    log_aspect = -np.log(min_aspect)
-    y = np.arange(grid)
-    attempt = 0
-    while active.size:
-        u = uniforms(4, seed, MASK, epoch, indices[active], attempt)
-        left_over = remaining[active]
-        low, high = np.minimum(min_block, left_over), np.maximum(min_block, left_over)
-        area = low + u[:, 0] * (high - low)
-        aspect = np.exp((2 * u[:, 1] - 1) * log_aspect)
-        h = np.rint(np.sqrt(area * aspect)).astype(np.int64)
-        w = np.rint(np.sqrt(area / aspect)).astype(np.int64)
-        fits = (h < grid) & (w < grid)
-        h, w = np.minimum(h, grid), np.minimum(w, grid)  # keeps the shifts below valid where it does not fit
-        top = (u[:, 2] * (grid - h + 1)).astype(np.int64)
-        left = (u[:, 3] * (grid - w + 1)).astype(np.int64)
-        bits = ((np.uint64(1) << w.astype(np.uint64)) - np.uint64(1)) << left.astype(np.uint64)
-        inside = (y >= top[:, None]) & (y < (top + h)[:, None])
-        block = np.where(inside, bits[:, None], np.uint64(0))
-        new = np.bitwise_count(block & ~rows[active]).sum(1)
-        accept = fits & (new > 0) & (new <= left_over)
-        rows[active[accept]] |= block[accept]
-        remaining[active[accept]] -= new[accept].astype(np.int64)
-        active = active[remaining[active] > 0]
-        attempt += 1
-    return (rows[:, :, None] >> y.astype(np.uint64) & np.uint64(1)).astype(bool)
+    masks, active, first = [0] * len(indices), range(len(indices)), 0
+    while active:
+        u = uniforms(4, seed, MASK, epoch, indices[active, None], np.arange(first, first + DRAWN))
+        u[..., 1] = np.exp((2 * u[..., 1] - 1) * -np.log(min_aspect))
+        for i, draws in zip(active, u.tolist()):
+            masks[i] = _with_blocks(masks[i], draws, grid, count, min_block)
+        active = [i for i in active if masks[i].bit_count() < count]
+        first += DRAWN
+    size = -(-(grid**2) // 8)
+    packed = np.frombuffer(b"".join(mask.to_bytes(size, "little") for mask in masks), np.uint8).reshape(-1, size)
+    return np.unpackbits(packed, axis=1, count=grid**2, bitorder="little").astype(bool).reshape(-1, grid, grid)
+
+
+def _with_blocks(mask: int, draws: list[list[float]], grid: int, count: int, min_block: int) -> int:
+    """The mask after attempts (share of the area, aspect, share of top, share of left); patch (y, x) is bit y * grid + x."""
+    remaining, below = count - mask.bit_count(), (1 << grid) - 1
+    for area, aspect, top, left in draws:
+        low, high = (min_block, remaining) if min_block < remaining else (remaining, min_block)
+        area = low + area * (high - low)
+        h, w = round(sqrt(area * aspect)), round(sqrt(area / aspect))
+        if h >= grid or w >= grid:
+            continue
+        column = ((1 << grid * h) - 1) // below  # the first patch of h rows
+        block = column * ((1 << w) - 1) << int(top * (grid - h + 1)) * grid + int(left * (grid - w + 1))
+        new = (block & ~mask).bit_count()
+        if 0 < new <= remaining:
+            mask |= block
+            remaining -= new
+            if not remaining:
+                break
+    return mask
 
 
 def split_ids(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,9 +10,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from cae.data.datasets import Images, annotation_of, read_labels
+from cae.data.pixels import IGNORED, MEAN
 from cae.data.rng import AUGMENT, seeded
-from cae.models.segmenter import IGNORED
-from cae.models.vit import MEAN
 from cae.params import SegmentationShared
 
 GREY = [round(255 * mean) for mean in MEAN]  # zero, once normalised

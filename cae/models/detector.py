@@ -34,8 +34,8 @@ from torchvision.ops import (
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.ops.poolers import LevelMapper
 
+from cae.data.pixels import MEAN, STD
 from cae.models.backbone import Backbone
-from cae.models.vit import MEAN, STD
 from cae.params import Detection
 
 # Of each stage: IoU of a positive box, weights of its deltas, weight of its loss.

@@ -10,9 +10,10 @@ from pathlib import Path
 import timm
 from timm.models import Beit, VisionTransformer
 
+from cae.data.pixels import MEAN, STD
 from cae.errors import UserError
 from cae.files import atomic, read_json, revision, write_json
-from cae.models.vit import MEAN, STD, timm_model
+from cae.models.vit import timm_model
 from cae.params import Pretraining, Release
 from cae.tensors import load_weights, save_weights
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from cae.data.pixels import MEAN, STD
 from cae.errors import UserError
-from cae.models.vit import MEAN, STD, create_encoder, sincos_positions
+from cae.models.vit import create_encoder, sincos_positions
 from cae.params import Release
 from cae.weights import compare, some
 

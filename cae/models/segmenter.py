@@ -9,10 +9,10 @@ from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 from timm.models import Beit, VisionTransformer
 from torch import Tensor, nn
 
+from cae.data.pixels import IGNORED
 from cae.models.backbone import Backbone
 from cae.models.vit import normalise
 
-IGNORED = 255
 AUXILIARY_WEIGHT, AUXILIARY_CHANNELS, AUXILIARY_LEVEL = 0.4, 256, 2  # of the head on the map at the patches' own stride
 DROPOUT = 0.1
 

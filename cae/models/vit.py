@@ -8,10 +8,8 @@ import torch.nn.functional as F
 from timm.models import Beit, VisionTransformer
 from torch import Tensor, nn
 
+from cae.data.pixels import MEAN, STD
 from cae.params import Pretraining, Release
-
-# ImageNet's channel means and standard deviations, of pixels in [0, 1]
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)  # as timm's ViT
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.detection import Instances, Scenes, quiet
+from cae.data.schedule import Schedule
 from cae.errors import UserError
 from cae.files import atomic, text_hash, write_json
 from cae.models.backbone import trainable
@@ -23,7 +24,7 @@ from cae.models.encoders import load_encoder
 from cae.params import Detection, Seed
 from cae.progress import progress
 from cae.tensors import save_weights
-from cae.training.loop import Schedule, start, train
+from cae.training.loop import start, train
 from cae.training.optim import adamw_by_layer, warmup_steps
 from cae.training.run import Runtime
 

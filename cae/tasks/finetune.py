@@ -11,13 +11,14 @@ import torch
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.datasets import Images
+from cae.data.schedule import Schedule
 from cae.files import revision, text_hash, write_json
 from cae.models.classifier import classifier
 from cae.models.encoders import load_encoder, save_model
 from cae.models.supervised import Supervised, augmented
 from cae.params import FineTune, Seed
 from cae.tasks.classify import accuracy
-from cae.training.loop import Schedule, start, train
+from cae.training.loop import start, train
 from cae.training.optim import adamw_by_layer, warmup_cosine
 from cae.training.run import Runtime
 

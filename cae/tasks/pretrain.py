@@ -9,12 +9,13 @@ from torch import nn
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.datasets import Images
+from cae.data.schedule import Schedule
 from cae.errors import UserError
 from cae.files import atomic, read_json, text_hash
 from cae.models.encoders import save_encoder
 from cae.params import Pretraining, Release, read_model
 from cae.tokenizers import cache
-from cae.training.loop import Schedule, start, train
+from cae.training.loop import start, train
 from cae.training.optim import adamw, cosine, warmup_cosine
 from cae.training.run import Runtime, load_checkpoint
 

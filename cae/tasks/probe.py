@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from cae.data.batches import CentreCrops, Pixels, Views, loader, micro_batches, workers
 from cae.data.datasets import Images
 from cae.data.rng import ORDER, permutation
+from cae.data.schedule import Schedule
 from cae.errors import UserError
 from cae.files import revision, text_hash, write_json
 from cae.models.encoders import load_encoder
 from cae.models.probes import AttentiveProbe, LinearProbe
 from cae.models.vit import normalise
 from cae.params import Probe, Probes
-from cae.training.loop import Schedule, start
+from cae.training.loop import start
 from cae.training.optim import warmup_cosine
 from cae.training.run import Run, Runtime
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cae.data.batches import loader, micro_batches, workers
+from cae.data.schedule import Schedule
 from cae.data.segmentation import GREY, Crops, Labelled, Scenes, padded
 from cae.files import atomic, text_hash, write_json
 from cae.models.backbone import trainable
@@ -20,7 +21,7 @@ from cae.params import Seed, Segmentation
 from cae.progress import progress
 from cae.tasks.confusion import confusion, summary
 from cae.tensors import save_weights
-from cae.training.loop import Schedule, start, train
+from cae.training.loop import start, train
 from cae.training.optim import adamw_by_layer, warmup_poly
 from cae.training.run import Runtime
 

@@ -8,11 +8,12 @@ import torch
 
 from cae.data.batches import Pixels, Views, loader, micro_batches, workers
 from cae.data.datasets import Images
+from cae.data.schedule import Schedule
 from cae.data.views import LANCZOS
 from cae.files import atomic, text_hash
 from cae.params import DVAE, Image, Strict, View
 from cae.tokenizers import store
-from cae.training.loop import Schedule, start, train
+from cae.training.loop import start, train
 from cae.training.optim import adamw, warmup_cosine
 from cae.training.run import Runtime
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cae.data.masks import block_masks, draw_masks, random_masks, split_ids
+from cae.data.rng import MASK, uniforms
 from cae.params import Mask
 
 PAPER = {"seed": 0, "epoch": 0, "grid": 14, "count": 98, "min_block": 16, "min_aspect": 0.3}
@@ -51,6 +52,36 @@ def test_every_edge_can_be_masked(many):
 def test_other_grids_and_counts_are_exact(grid, count, min_block):
     masks = block_masks(np.arange(50), seed=1, epoch=2, grid=grid, count=count, min_block=min_block, min_aspect=0.3)
     assert masks.shape == (50, grid, grid) and (masks.sum((1, 2)) == count).all()
+
+
+def one_by_one(index, seed, epoch, grid, count, min_block, min_aspect):
+    """The same rule, patch by patch."""
+    mask, attempt = np.zeros((grid, grid), bool), 0
+    while (left := count - mask.sum()) > 0:
+        u = uniforms(4, seed, MASK, epoch, index, attempt)
+        area = min(min_block, left) + u[0] * (max(min_block, left) - min(min_block, left))
+        aspect = np.exp((2 * u[1] - 1) * -np.log(min_aspect))
+        h, w = int(np.rint(np.sqrt(area * aspect))), int(np.rint(np.sqrt(area / aspect)))
+        if h < grid and w < grid:
+            top, left_edge = int(u[2] * (grid - h + 1)), int(u[3] * (grid - w + 1))
+            more = mask.copy()
+            more[top : top + h, left_edge : left_edge + w] = True
+            if 0 < more.sum() - mask.sum() <= left:
+                mask = more
+        attempt += 1
+    return mask
+
+
+@pytest.mark.parametrize("grid,count,min_block,min_aspect", [
+    (14, 98, 16, 0.3), (14, 75, 16, 0.3), (14, 195, 16, 0.3), (6, 18, 3, 0.3), (8, 32, 5, 1.0), (5, 12, 2, 0.01),
+    (24, 300, 16, 0.3),
+])  # fmt: skip
+def test_masks_are_those_laid_patch_by_patch(grid, count, min_block, min_aspect):
+    rule = {"grid": grid, "count": count, "min_block": min_block, "min_aspect": min_aspect}
+    for seed, epoch in ((0, 0), (3, 1599)):
+        indices = np.array([0, 5, 1_281_166, 5, *range(100, 130)])
+        expected = [one_by_one(i, seed, epoch, **rule) for i in indices]
+        np.testing.assert_array_equal(block_masks(indices, seed=seed, epoch=epoch, **rule), expected)
 
 
 def test_a_mask_depends_on_seed_epoch_and_image_alone():

@@ -9,8 +9,8 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from cae.data.datasets import index
+from cae.data.pixels import IGNORED
 from cae.data.segmentation import DISTORTION, GREY, Crops, Labelled, Scenes, fit, padded, varied_crop
-from cae.models.segmenter import IGNORED
 from cae.params import Segmentation, load
 from tests.conftest import ROOT
 

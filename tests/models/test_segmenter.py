@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cae.data.pixels import IGNORED
 from cae.models.backbone import trainable
-from cae.models.segmenter import AUXILIARY_WEIGHT, IGNORED, Segmenter
+from cae.models.segmenter import AUXILIARY_WEIGHT, Segmenter
 from cae.models.vit import normalise
 from tests.models.test_classifier import BEIT, PLAIN, VIT, encoder
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from cae.data.batches import micro_batches
+from cae.data.schedule import Schedule
 from cae.errors import UserError
-from cae.training.loop import Schedule, start, train
+from cae.training.loop import start, train
 from cae.training.run import Runtime, load_checkpoint
 from tests.conftest import ROOT
 
