@@ -51,14 +51,27 @@ def patch_representations(encoder: VisionTransformer, pixels: np.ndarray, device
     return torch.cat(tokens).numpy()
 
 
-def purity(points: np.ndarray, labels: np.ndarray) -> float:
-    """Mean share of a point's nearest neighbours in the map that carry its label."""
-    neighbours = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(points).kneighbors(return_distance=False)
-    return float((labels[neighbours] == labels[:, None]).mean())
+def purity(points: np.ndarray, labels: np.ndarray, *apart: np.ndarray) -> float:
+    """Mean share of a point's nearest neighbours that carry its label.
+
+    `apart`: numbers [k] of the points' images, say, or positions; neighbours are only those that differ from it in each.
+    """
+    passed_over = sum((np.bincount(key)[key] for key in apart), np.zeros(len(points), int)).max()  # and no more
+    nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS + passed_over, len(points) - 1)).fit(points)
+    neighbours = nearest.kneighbors(return_distance=False)
+    taken = np.ones(neighbours.shape, bool)
+    for key in apart:
+        taken &= key[neighbours] != key[:, None]
+    taken &= taken.cumsum(1) <= NEIGHBOURS
+    return float((labels[neighbours] == labels[:, None])[taken].mean())
 
 
 def main(data: Path, models: list[Path], params: TSNEJob, threads: int, gpus: int, output: Path) -> None:
-    """points_0, points_1 [k, 2] of the two models; labels [k]; class_names; models; purity [2]; images, how many."""
+    """points_0, points_1 [k, 2] of the two models; labels [k]; class_names; models; purity [2]; images, how many.
+
+    image [k] and position [k] (row by row) of each patch. purity_elsewhere [2]: purity among patches of other images and
+    other positions; where the camera stands still a position alone tells much, and random weights do not hide it.
+    """
     device = pick_device(threads, gpus)
     images, rng = Images(data, 1), np.random.default_rng(params.seed)
     chosen = np.sort(rng.permutation(len(images))[: params.figure5.images])
@@ -79,6 +92,7 @@ def main(data: Path, models: list[Path], params: TSNEJob, threads: int, gpus: in
     if not keep:
         raise UserError(f"{data}: no patch of the {len(chosen)} images belongs to one class by more than half")
     keep = np.sort(np.concatenate(keep))
+    image, position = keep // grid**2, keep % grid**2
     points = []
     for encoder, _ in encoders:
         features = patch_representations(encoder.to(device), pixels, device).reshape(len(labels), -1)[keep]
@@ -87,5 +101,7 @@ def main(data: Path, models: list[Path], params: TSNEJob, threads: int, gpus: in
     with atomic(output) as temporary:
         np.savez(
             temporary, points_0=points[0], points_1=points[1], labels=labels[keep], class_names=["", *images.classes],
-            models=[folder.name for folder in models], purity=[purity(p, labels[keep]) for p in points], images=len(chosen),
+            models=[folder.name for folder in models], images=len(chosen), image=image, position=position,
+            purity=[purity(p, labels[keep]) for p in points],
+            purity_elsewhere=[purity(p, labels[keep], image, position) for p in points],
         )  # fmt: skip

@@ -48,10 +48,18 @@ class AttentiveProbe(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens [B, 1 + N, D] to logits [B, classes]."""
-        query = self.norm_q(self.query).expand(len(tokens), -1, -1)
-        q, k, v = (
-            x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for x in (self.q(query), self.k(self.norm_k(tokens)), self.v(self.norm_v(tokens)))
-        )
-        pooled = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        v = self._heads(self.v(self.norm_v(tokens)))
+        pooled = F.scaled_dot_product_attention(*self._query_and_keys(tokens), v).transpose(1, 2).flatten(2)
         return self.head(self.norm(self.proj(pooled)[:, 0]))
+
+    def attention(self, tokens: Tensor) -> Tensor:
+        """What the extra class token gives to each of the tokens [B, 1 + N, D], a mean over heads: [B, 1 + N]."""
+        q, k = self._query_and_keys(tokens)
+        return (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(-1).mean(1)[:, 0]
+
+    def _query_and_keys(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        query = self.norm_q(self.query).expand(len(tokens), -1, -1)
+        return self._heads(self.q(query)), self._heads(self.k(self.norm_k(tokens)))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

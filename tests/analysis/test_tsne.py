@@ -31,3 +31,33 @@ def test_purity_of_separate_and_of_mixed_points():
     apart = rng.normal(size=(200, 2)) + 100 * labels[:, None]
     assert purity(apart, labels) == 1
     assert purity(rng.normal(size=(200, 2)), labels) == pytest.approx(0.5, abs=0.08)
+
+
+def test_purity_elsewhere_does_not_reward_position():
+    """Points know where they are and nothing else; where they are decides their label, as if the camera stood still."""
+    rng = np.random.default_rng(0)
+    image, position = np.divmod(np.arange(40 * 50), 50)
+    labels = rng.integers(1, 6, 50)[position]
+    points = rng.permutation(50)[position][:, None] + rng.normal(0, 0.01, (2000, 2))
+    assert purity(points, labels) == 1
+    chance = np.mean(labels[:, None] == labels)
+    assert purity(points, labels, image, position) == pytest.approx(chance, abs=0.1)
+
+
+def test_purity_elsewhere_of_points_that_know_their_label():
+    rng = np.random.default_rng(0)
+    image, position = np.divmod(np.arange(40 * 9), 9)
+    labels = rng.integers(1, 4, 360)
+    assert purity(labels[:, None] + rng.normal(0, 0.01, (360, 2)), labels, image, position) == 1
+
+
+def test_neighbours_are_the_nearest_of_other_images_and_positions_alone():
+    points, labels = np.arange(30.0)[:, None] ** 1.5, np.random.default_rng(0).integers(0, 3, 30)
+    image, position = np.divmod(np.arange(30), 5)
+    right = []
+    for i in range(30):
+        others = [
+            j for j in np.abs(points - points[i])[:, 0].argsort() if image[j] != image[i] and position[j] != position[i]
+        ]
+        right += (labels[others[:10]] == labels[i]).tolist()
+    assert purity(points, labels, image, position) == pytest.approx(np.mean(right))

@@ -38,6 +38,29 @@ def test_attentive_probe_by_hand():
     torch.testing.assert_close(probe(x), probe.head(pooled / (1 + 1e-5) ** 0.5))
 
 
+def test_attention_of_the_probe_is_what_forward_weighs_its_values_by():
+    torch.manual_seed(0)
+    probe, x = AttentiveProbe(8, 1, 3).eval(), torch.randn(2, 5, 8)
+    torch.nn.init.normal_(probe.query)
+    weights = probe.attention(x)
+    torch.testing.assert_close(weights.sum(1), torch.ones(2))
+    pooled = probe.proj(weights[:, None] @ probe.v(probe.norm_v(x)))
+    torch.testing.assert_close(probe(x), probe.head(probe.norm(pooled[:, 0])))
+
+
+def test_attention_of_the_probe_is_a_mean_over_heads():
+    """As torch's own, with q, k and v as they come."""
+    torch.manual_seed(0)
+    probe, x = AttentiveProbe(8, 4, 3, 0.5).eval(), torch.randn(2, 5, 8)
+    torch.nn.init.normal_(probe.query)
+    torchs = torch.nn.MultiheadAttention(8, 4, batch_first=True)
+    with torch.no_grad():
+        torchs.in_proj_weight.copy_(torch.eye(8).repeat(3, 1))
+        torchs.in_proj_bias.zero_()
+    query, keys = probe.q(probe.norm_q(probe.query)).expand(2, -1, -1), probe.k(probe.norm_k(x))
+    torch.testing.assert_close(probe.attention(x), torchs(query, keys, keys)[1][:, 0])
+
+
 @pytest.mark.parametrize("probe", [LinearProbe(8, 3), AttentiveProbe(8, 2, 3)])
 def test_validation_uses_running_statistics(probe):
     """One image's logits do not depend on the batch it comes with, and validation leaves the statistics alone."""
