@@ -110,3 +110,17 @@ def test_a_learning_rate_survives_its_path(lr):
     plan = demo(ade20k={"sizes": {"base": {"lrs": [lr]}}})
     (path,) = plan.searched("cae-b-300", "demo")
     assert list(plan.params.segmenting("cae-b-300")) == [float(path.split("/")[-2])] == [lr]
+
+
+def test_every_batch_is_known_by_its_key(paper):
+    assert paper.batches == {
+        "imagenet": {
+            **{f"recipes.{method}.batch_size": size for method, size in (("cae", 2048), ("beit", 2048), ("mae", 4096))},
+            "tokenizers.dvae-imagenet.batch_size": 512, "probes.linear.batch_size": 16384,
+            "probes.attentive.batch_size": 8192, "finetune.batch_size": 4096,
+        },
+        "ade20k": {"ade20k.batch_size": 16}, "coco": {"coco.batch_size": 32},
+        **dict.fromkeys(("food101", "clipart", "sketch"), {"transfer.batch_size": 1024}),
+    }  # fmt: skip
+    plan = demo(models={"cae-b-300": {"batch_size": 64}}, datasets={"coco": None})
+    assert plan.batches["imagenet"]["models.cae-b-300.batch_size"] == 64 and "coco" not in plan.batches
