@@ -34,7 +34,7 @@ def read_rgb(path: Path) -> Image.Image:
     """An image file as RGB, whatever PIL can convert: grayscale, CMYK, palette; transparency is laid on white.
 
     Pixels are as stored: EXIF's orientation turns nothing, as in torchvision's ImageFolder, which the public code pretrains
-    and classifies by. (Its segmentation and detection read by OpenCV, which turns images, and label maps not.) The index
+    and classifies by. (Its segmentation and detection read by OpenCV, which turns images but no label maps.) The index
     tells how many images it concerns.
     """
     try:
