@@ -23,7 +23,8 @@ import torch
 from PIL import Image
 
 from cae.data.batches import MaskedViews
-from cae.data.datasets import Images, index
+from cae.data.datasets import Images
+from cae.data.manifests import index
 from cae.data.masks import draw_masks, split_ids
 from cae.models.deit import DeiT
 from cae.models.dino import DINO

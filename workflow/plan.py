@@ -117,6 +117,26 @@ class Plan:
                 return f"it needs the model {model}, which is {how}"
         return None
 
+    @property
+    def batches(self) -> dict[str, dict[str, int]]:
+        """Of each data set, the sizes of all batches that are trained on it, by their keys in params."""
+        p, sizes = self.params, {name: {} for name in self.params.datasets}
+        for name in self.models:
+            if name in self.built_models:
+                owner = f"models.{name}" if "batch_size" in p.models[name] else f"recipes.{self.recipes[name].method}"
+                sizes["imagenet"][f"{owner}.batch_size"] = self.recipes[name].batch_size
+        for name in self.tokenizers:
+            if name in self.built_tokenizers:
+                sizes["imagenet"][f"tokenizers.{name}.batch_size"] = p.tokenizers[name].batch_size
+        probing = {"probes.linear": p.probes.linear, "probes.attentive": p.probes.attentive}  # side by side
+        recipes = {"linear": probing, "attentive": probing, "finetune": {"finetune": p.finetune}, "ade20k": {"ade20k": p.ade20k},
+                   **{name: {"coco": p.coco} for name in DETECTORS},
+                   **{name: {"transfer": p.transferring} for name in TRANSFERS}}  # fmt: skip
+        for protocol, _ in self.cells:
+            for key, recipe in recipes.get(protocol, {}).items():
+                sizes[self.data_of(protocol)][f"{key}.batch_size"] = recipe.batch_size
+        return sizes
+
     def rows_of(self, table: str) -> list[Row]:
         return [row for row in self.tables[table].rows if row.model in self.recipes]
 
