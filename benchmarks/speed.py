@@ -81,6 +81,8 @@ def stepper(params, batch: int, device: str):
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             model({**data, **parts})["loss"].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip or 3.0)
+        if hasattr(model, "before_step"):
+            model.before_step(0.5)
         optimizer.step()
         optimizer.zero_grad()
         if hasattr(model, "after_step"):
