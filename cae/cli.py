@@ -25,7 +25,9 @@ OPTIONS = {
     "root": dict(help="folder of a data set; may name an environment variable"),
     "seed": dict(type=int),
     "classes": dict(type=int, default=None),
-    "batches": dict(type=json.loads, default={}, help="sizes of the batches trained on a data set, by key of params (JSON text)"),
+    "batches": dict(
+        type=json.loads, default={}, help="sizes of the batches trained on a data set, by key of params (JSON text)"
+    ),
     "tokenizer": dict(type=Path, help="folder of a tokenizer"),
     "tokens": dict(type=Path, help="folder of a token cache"),
     "shard": dict(help="K/N, K from 1"),
