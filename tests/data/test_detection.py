@@ -125,6 +125,27 @@ def test_a_batch_hangs_on_seed_epoch_and_image_alone(write):
     assert len({each.numpy().tobytes() for each in others}) > 2
 
 
+@pytest.mark.parametrize("crop", [None, CropPolicy(short_sides=[30, 50], range=[20, 30])])
+def test_an_images_size_is_drawn_where_it_is_loaded(write, crop):
+    instances, sizes, seen = Instances(write(annotations=[annotation(1, 11)]), 0, True), ([20, 30, 80], 90), set()
+    scenes = Scenes(instances, 0.5, crop, 0, sizes)
+    for epoch in range(30):
+        torch.manual_seed(epoch % 2)  # whatever a device's generator holds
+        (image,), (target,) = scenes[epoch, np.array([0])].values()
+        short, long = sorted(image.shape[1:])
+        seen.add(short)
+        assert long <= 90 and (
+            long >= 89 or min(abs(short - side) for side in sizes[0]) <= 1
+        )  # torchvision rounds down
+        assert target["masks"].shape[1:] == image.shape[1:]
+        if len(target["boxes"]):
+            assert np.allclose(target["boxes"][0], bounds(target["masks"][0]), atol=3.5)
+            assert ((image[0] > 100) == target["masks"][0].bool()).float().mean() > 0.9
+    assert len(seen) >= 3
+    torch.manual_seed(7)
+    assert torch.equal(scenes[29, np.array([0])]["images"][0], image)
+
+
 # --- bad input
 
 
