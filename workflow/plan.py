@@ -169,12 +169,11 @@ class Plan:
 
     def about(self, model: str) -> dict:
         recipe = self.recipes[model]
-        views = {"cae": 1, "beit": 1, "mae": 1, "moco_v3": 2, "dino": 2 + getattr(recipe, "local_crops", 0)}
         tokenizer = None
         if name := recipe.target_tokenizer:
             kind, vocabulary = self.params.tokenizers[name].kind, self.params.tokenizers[name].vocabulary
             tokenizer = f"{name} ({KINDS[kind]}, {vocabulary} codes)"
-        crops = views.get(recipe.method) if recipe.epochs else None  # none are counted where labels are learned
+        crops = recipe.crops if recipe.epochs else None
         return {"epochs": recipe.epochs, "crops": crops, "tokenizer": tokenizer}
 
     def targets_of(self, model: str, scale: str) -> list[str]:

@@ -118,3 +118,6 @@ class DINO(nn.Module):
         loss, unsure = sum(pairs) / len(pairs), entropy(targets).mean()
         return {"loss": loss, "divergence": loss.detach() - unsure * math.log(p.outputs), "entropy": unsure,
                 "entropy_of_mean": entropy(targets.mean(0)), "spread": spread(features)}  # fmt: skip
+
+
+build = DINO
