@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 # Each imports only of those before it, and of itself; whoever imports reporting is the command line.
 ROOMS = (
-    "errors", "progress", "files", "params", "weights", "data", "tokenizers", "training", "models", "tasks", "analysis",
+    "errors", "progress", "files", "params", "weights", "tensors", "data", "tokenizers", "training", "models", "tasks", "analysis",
     "reporting", "cli",
 )  # fmt: skip
 
