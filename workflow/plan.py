@@ -112,10 +112,15 @@ class Plan:
         if figure.dataset not in self.params.datasets:
             return f"it needs the data set {figure.dataset}, which is null"
         for model in figure.models:
-            if model not in self.recipes:
-                how = "not in `only`" if self.params.only and model not in self.params.only else "null"
-                return f"it needs the model {model}, which is {how}"
+            if why := self.absent(model):
+                return f"it needs the model {model}, which is {why}"
         return None
+
+    def absent(self, model: str) -> str | None:
+        """Why the scale does not run a model that its params know."""
+        if model in self.recipes or model not in self.params.models:
+            return None
+        return "not in `only`" if self.params.only and model not in self.params.only else "null"
 
     @property
     def batches(self) -> dict[str, dict[str, int]]:
