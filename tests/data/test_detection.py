@@ -139,7 +139,9 @@ def test_an_images_size_is_drawn_where_it_is_loaded(write, crop):
         )  # torchvision rounds down
         assert target["masks"].shape[1:] == image.shape[1:]
         if len(target["boxes"]):
-            assert np.allclose(target["boxes"][0], bounds(target["masks"][0]), atol=3.5)
+            assert np.allclose(
+                target["boxes"][0], bounds(target["masks"][0]), atol=4
+            )  # a pixel of a small crop is four here
             assert ((image[0] > 100) == target["masks"][0].bool()).float().mean() > 0.9
     assert len(seen) >= 3
     torch.manual_seed(7)
