@@ -11,11 +11,20 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from cae.data.manifests import verify
 from cae.errors import UserError
 from cae.reporting.figures import caption_of, module_of
 from workflow import failures
 from workflow.code_hash import code_hash
-from workflow.plan import DETECTORS, TRANSFERS, Plan, load_params, one_of, option
+from workflow.plan import (
+    DETECTORS,
+    TRANSFERS,
+    Plan,
+    as_json,
+    load_params,
+    one_of,
+    option,
+)
 from workflow.targets import check_targets
 
 min_version("9.27")
@@ -24,6 +33,10 @@ min_version("9.27")
 try:
     P = load_params(workflow.configfiles, workflow.config_settings.config)
     plan = Plan(P)
+    if workflow.is_main_process:  # jobs of a cluster read this file again
+        verify(
+            {f"data/{P.scale}/{name}.json": plan.batches[name] for name in P.datasets}
+        )
 except UserError as error:
     raise WorkflowError(str(error)) from None
 for name, reason in plan.left_out.items():

@@ -71,9 +71,9 @@ def segmentation(batch: int, rounds: int, device: str) -> None:
 
 def detection(batch: int, rounds: int, device: str) -> None:
     boxes = torch.tensor([[50.0, 60, 250, 300], [300, 100, 600, 400], [10, 10, 60, 90]], device=device)
-    masks = torch.ones(3, HEIGHT, WIDTH, dtype=torch.uint8, device=device)
+    masks = torch.ones(3, 640, 853, dtype=torch.uint8, device=device)
     target = {"boxes": boxes, "labels": torch.tensor([1, 2, 3], device=device), "masks": masks}
-    images = [torch.randint(0, 256, (3, HEIGHT, WIDTH), dtype=torch.uint8, device=device) for _ in range(batch)]
+    images = [torch.randint(0, 256, (3, 640, 853), dtype=torch.uint8, device=device) for _ in range(batch)]
     given = {"images": images, "targets": [target] * batch}
     params = PAPER.detecting("cae-s-300").model_copy(update={"short_sides": [640]})
     padded = nn.functional.interpolate(normalise(torch.stack(images).permute(0, 2, 3, 1)), size=(640, 864))

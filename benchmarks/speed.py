@@ -23,7 +23,8 @@ import torch
 from PIL import Image
 
 from cae.data.batches import MaskedViews
-from cae.data.datasets import Images, index
+from cae.data.datasets import Images
+from cae.data.manifests import index
 from cae.data.masks import draw_masks, split_ids
 from cae.models.deit import DeiT
 from cae.models.dino import DINO
@@ -80,6 +81,8 @@ def stepper(params, batch: int, device: str):
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             model({**data, **parts})["loss"].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip or 3.0)
+        if hasattr(model, "before_step"):
+            model.before_step(0.5)
         optimizer.step()
         optimizer.zero_grad()
         if hasattr(model, "after_step"):

@@ -25,6 +25,9 @@ OPTIONS = {
     "root": dict(help="folder of a data set; may name an environment variable"),
     "seed": dict(type=int),
     "classes": dict(type=int, default=None),
+    "batches": dict(
+        type=json.loads, default={}, help="sizes of the batches trained on a data set, by key of params (JSON text)"
+    ),
     "tokenizer": dict(type=Path, help="folder of a tokenizer"),
     "tokens": dict(type=Path, help="folder of a token cache"),
     "shard": dict(help="K/N, K from 1"),
@@ -42,7 +45,7 @@ OPTIONS = {
     "checkpoint-minutes": dict(type=float, default=10),
 }
 RUNTIME = "threads gpus work code checkpoint-minutes"  # of a run that may be stopped and goes on
-OPTIONAL = {"code", "classes", "tokenizer", "tokens", "threads", "gpus", "checkpoint-minutes"}
+OPTIONAL = {"batches", "code", "classes", "tokenizer", "tokens", "threads", "gpus", "checkpoint-minutes"}
 
 
 def runtime(a):
@@ -52,17 +55,17 @@ def runtime(a):
 
 
 def make(a):
-    from cae.data.datasets import index
     from cae.data.demo import write_demo
+    from cae.data.manifests import index
 
     write_demo(a.layout, Path(a.root), a.seed)
-    index(a.layout, a.root, a.output, a.threads, a.classes)
+    index(a.layout, a.root, a.output, a.threads, a.classes, a.batches)
 
 
 def index(a):
-    from cae.data.datasets import index
+    from cae.data.manifests import index
 
-    index(a.layout, a.root, a.output, a.threads, a.classes)
+    index(a.layout, a.root, a.output, a.threads, a.classes, a.batches)
 
 
 def train_tokenizer(a):
@@ -182,8 +185,8 @@ def page(a):
 
 
 COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
-    "make": (make, "layout root seed classes threads output"),
-    "index": (index, "layout root classes threads output"),
+    "make": (make, "layout root seed classes batches threads output"),
+    "index": (index, "layout root classes batches threads output"),
     "train-tokenizer": (train_tokenizer, f"data params {RUNTIME} output"),
     "import-tokenizer": (import_tokenizer, "params output"),
     "tokenize": (tokenize, "data tokenizer params shard threads gpus work output"),

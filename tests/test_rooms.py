@@ -8,8 +8,8 @@ from tests.conftest import ROOT
 
 # Each imports only of those before it, and of itself; whoever imports reporting is the command line.
 ROOMS = (
-    "errors", "progress", "files", "params", "weights", "data", "tokenizers", "training", "models", "tasks", "analysis",
-    "reporting", "cli",
+    "errors", "progress", "files", "params", "weights", "tensors", "data", "tokenizers", "training", "models", "tasks",
+    "analysis", "reporting", "cli",
 )  # fmt: skip
 
 

@@ -112,10 +112,35 @@ class Plan:
         if figure.dataset not in self.params.datasets:
             return f"it needs the data set {figure.dataset}, which is null"
         for model in figure.models:
-            if model not in self.recipes:
-                how = "not in `only`" if self.params.only and model not in self.params.only else "null"
-                return f"it needs the model {model}, which is {how}"
+            if why := self.absent(model):
+                return f"it needs the model {model}, which is {why}"
         return None
+
+    def absent(self, model: str) -> str | None:
+        """Why the scale does not run a model that its params know."""
+        if model in self.recipes or model not in self.params.models:
+            return None
+        return "not in `only`" if self.params.only and model not in self.params.only else "null"
+
+    @property
+    def batches(self) -> dict[str, dict[str, int]]:
+        """Of each data set, the sizes of all batches that are trained on it, by their keys in params."""
+        p, sizes = self.params, {name: {} for name in self.params.datasets}
+        for name in self.models:
+            if name in self.built_models:
+                owner = f"models.{name}" if "batch_size" in p.models[name] else f"recipes.{self.recipes[name].method}"
+                sizes["imagenet"][f"{owner}.batch_size"] = self.recipes[name].batch_size
+        for name in self.tokenizers:
+            if name in self.built_tokenizers:
+                sizes["imagenet"][f"tokenizers.{name}.batch_size"] = p.tokenizers[name].batch_size
+        probing = {"probes.linear": p.probes.linear, "probes.attentive": p.probes.attentive}  # side by side
+        recipes = {"linear": probing, "attentive": probing, "finetune": {"finetune": p.finetune}, "ade20k": {"ade20k": p.ade20k},
+                   **{name: {"coco": p.coco} for name in DETECTORS},
+                   **{name: {"transfer": p.transferring} for name in TRANSFERS}}  # fmt: skip
+        for protocol, _ in self.cells:
+            for key, recipe in recipes.get(protocol, {}).items():
+                sizes[self.data_of(protocol)][f"{key}.batch_size"] = recipe.batch_size
+        return sizes
 
     def rows_of(self, table: str) -> list[Row]:
         return [row for row in self.tables[table].rows if row.model in self.recipes]
@@ -149,12 +174,11 @@ class Plan:
 
     def about(self, model: str) -> dict:
         recipe = self.recipes[model]
-        views = {"cae": 1, "beit": 1, "mae": 1, "moco_v3": 2, "dino": 2 + getattr(recipe, "local_crops", 0)}
         tokenizer = None
         if name := recipe.target_tokenizer:
             kind, vocabulary = self.params.tokenizers[name].kind, self.params.tokenizers[name].vocabulary
             tokenizer = f"{name} ({KINDS[kind]}, {vocabulary} codes)"
-        crops = views.get(recipe.method) if recipe.epochs else None  # none are counted where labels are learned
+        crops = recipe.crops if recipe.epochs else None
         return {"epochs": recipe.epochs, "crops": crops, "tokenizer": tokenizer}
 
     def targets_of(self, model: str, scale: str) -> list[str]:

@@ -79,8 +79,14 @@ def quiet():
 class Scenes(Dataset):
     """A micro-batch for (epoch, indices): a pure function of (seed, epoch, image)."""
 
-    def __init__(self, instances: Instances, flip: float, crop: CropPolicy | None, seed: int):
+    def __init__(
+        self, instances: Instances, flip: float, crop: CropPolicy | None, seed: int,
+        sizes: tuple[list[int], int] | None = None,
+    ):  # fmt: skip
+        """`sizes`: short sides, of which each image gets one, and the longest that its long side may get; None: as it is."""
         self.instances, self.flip, self.crop, self.seed = instances, flip, crop, seed
+        # Without antialiasing, as the detector itself resizes what it is tested on.
+        self.resize = v2.RandomShortestSize(*sizes, antialias=False) if sizes else v2.Identity()
 
     def __getitem__(self, key: tuple[int, np.ndarray]) -> dict:
         """images: a list of uint8 [3, H, W] of any sizes; targets: a list of theirs, without objects that a crop cut off."""
@@ -93,6 +99,7 @@ class Scenes(Dataset):
             scene = v2.RandomHorizontalFlip(self.flip)(*self.instances[i])
             if self.crop and torch.rand(()) < 0.5:
                 scene = cropped(*scene, self.crop)
+            scene = self.resize(*scene)
         pixels, target = v2.SanitizeBoundingBoxes(min_size=1, labels_getter=itself)(*scene)
         return pixels.as_subclass(torch.Tensor), {name: part.as_subclass(torch.Tensor) for name, part in target.items()}
 

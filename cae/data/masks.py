@@ -43,8 +43,8 @@ def block_masks(
     while active:
         u = uniforms(4, seed, MASK, epoch, indices[active, None], np.arange(first, first + DRAWN))
         u[..., 1] = np.exp((2 * u[..., 1] - 1) * -np.log(min_aspect))
-        for i, draws in zip(active, u.tolist()):
-            masks[i] = _with_blocks(masks[i], draws, grid, count, min_block)
+        for i, draws in zip(active, u):
+            masks[i] = _with_blocks(masks[i], draws.tolist(), grid, count, min_block)
         active = [i for i in active if masks[i].bit_count() < count]
         first += DRAWN
     size = -(-(grid**2) // 8)

@@ -58,9 +58,8 @@ def jitter(image: Image.Image, recipe: View, seed: int, index: int, view: int) -
 
 
 def render(image: Image.Image, box, flip: bool, size: int, resample=BICUBIC) -> np.ndarray:
-    """The crop at `size` pixels: uint8 [size, size, 3]."""
-    out = image.resize((size, size), resample, box=tuple(int(v) for v in box))
-    pixels = np.asarray(out)
+    """The crop at `size` pixels: uint8 [size, size, 3]; cropped, then resized, so that nothing outside of the box is seen."""
+    pixels = np.asarray(image.crop(tuple(box)).resize((size, size), resample))
     return pixels[:, ::-1] if flip else pixels
 
 

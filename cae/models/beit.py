@@ -60,6 +60,9 @@ class BEiT(nn.Module):
         return {"loss": loss, "accuracy": accuracy}
 
 
+build = BEiT
+
+
 def encode_masked(vit: Beit, images: Tensor, masked: Tensor, mask_token: Tensor) -> Tensor:
     """Images [B, 3, S, S] with the patches `masked` [B, m] replaced by the mask token, to latents [B, 1 + N, D]."""
     x = vit.patch_embed(images)

@@ -159,6 +159,9 @@ class CAE(nn.Module):
         return {"loss": loss, **terms}
 
 
+build = CAE
+
+
 def build_encoder(params: CAEModel) -> VisionTransformer:
     """CAE's encoder, initialised, with fixed positions (public code).
 

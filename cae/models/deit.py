@@ -30,3 +30,6 @@ class DeiT(Supervised):
 
     def after_step(self, progress: float) -> None:
         ema.update(self.average, self.encoder, self.params.ema)
+
+
+build = DeiT

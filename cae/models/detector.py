@@ -55,7 +55,8 @@ class Detector(nn.Module):
         pyramid = Pyramid(encoder, p.channels)
         anchors = AnchorGenerator([(8 * patch * i // 4,) for i in (1, 2, 4, 8, 16)], [(0.5, 1.0, 2.0)] * 5)
         self.model = MaskRCNN(
-            pyramid, classes + 1, min_size=p.short_sides, max_size=p.long_side, image_mean=MEAN, image_std=STD,
+            pyramid, classes + 1, min_size=p.short_sides[-1], max_size=p.long_side, image_mean=MEAN, image_std=STD,
+            _skip_resize=True,  # in training: each image's size is drawn where it is loaded, whatever device it goes to
             size_divisible=2 * patch, rpn_anchor_generator=anchors, rpn_pre_nms_top_n_train=2 * p.proposals,
             rpn_pre_nms_top_n_test=p.proposals, rpn_post_nms_top_n_train=p.proposals, rpn_post_nms_top_n_test=p.proposals,
         )  # fmt: skip
@@ -63,7 +64,8 @@ class Detector(nn.Module):
         self.model.roi_heads = Stages(p, classes + 1, patch, cascade)
 
     def forward(self, batch: dict) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-        """batch: images, a list of uint8 [3, H, W] of any sizes; in training also targets (torchvision's).
+        """batch: images, a list of uint8 [3, H, W] of any sizes; in training also targets (torchvision's), and seen at these
+        sizes; else at the largest of `short_sides`.
 
         In training loss terms and their sum, `loss`. Else of each image, in its own pixels, the detections: boxes [n, 4]
         (left, top, right, bottom), labels [n] from 1, scores [n], masks float [n, 1, H, W] in [0, 1].

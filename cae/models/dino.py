@@ -67,17 +67,19 @@ class DINO(nn.Module):
         return Augmented(images, lambda image: [crop(image) for crop in crops], p.seed)
 
     def before_step(self, progress: float) -> None:
-        """Each parameter's gradient is clipped by itself; the head's last layer stands still in the first epochs."""
+        """Each parameter's gradient is clipped by itself; the head's last layer stands still in the first epochs.
+
+        Momentum is that of the progress before the step, as the public code's schedule."""
         for parameter in self.parameters():
             if parameter.grad is not None:
                 nn.utils.clip_grad_norm_(parameter, self.params.clip_each)
         if self._epoch(progress) < self.params.frozen_epochs:
             self.student_head.last.grad = None
+        self.momentum = cosine(progress, self.params.momentum, 1.0)
 
     def after_step(self, progress: float) -> None:
-        momentum = cosine(progress, self.params.momentum, 1.0)
-        ema.update(self.encoder, self.student, momentum)
-        ema.update(self.head, self.student_head, momentum)
+        ema.update(self.encoder, self.student, self.momentum)
+        ema.update(self.head, self.student_head, self.momentum)
         mean = all_gather(torch.cat(self.answers).mean(0, keepdim=True))[0].mean(0, keepdim=True)
         self.centre.lerp_(mean, 1 - self.params.centre_momentum)
         self.answers.clear()
@@ -116,3 +118,6 @@ class DINO(nn.Module):
         loss, unsure = sum(pairs) / len(pairs), entropy(targets).mean()
         return {"loss": loss, "divergence": loss.detach() - unsure * math.log(p.outputs), "entropy": unsure,
                 "entropy_of_mean": entropy(targets.mean(0)), "spread": spread(features)}  # fmt: skip
+
+
+build = DINO

@@ -70,3 +70,6 @@ class MAE(nn.Module):
             target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()
         prediction = self.decode(encode_all(self.encoder, gather(patches, visible), visible), visible)
         return {"loss": (gather(prediction, masked).float() - target).square().mean()}
+
+
+build = MAE

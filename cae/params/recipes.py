@@ -1,6 +1,6 @@
 """`recipes`: how each method pretrains."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -11,6 +11,7 @@ from cae.params.strict import NonNegative, Pair, Positive, Rate, Share, Strict, 
 class Recipe(Strict):
     """How a method pretrains: a default for all its models, and what a model may override."""
 
+    crops: ClassVar[int | None] = 1  # that a step compares, of each image; None where it learns labels
     drop_path: Share = 0.0
     layer_scale: float | None = None  # in place of the size's; 0: none
     view: dict = {}  # what differs from the view that all share
@@ -58,6 +59,7 @@ class MAERecipe(MaskedRecipe):
 
 
 class MoCoV3Recipe(Recipe):
+    crops: ClassVar = 2
     hidden_width: Positive
     output_width: Positive
     temperature: float
@@ -80,8 +82,13 @@ class DINORecipe(Recipe):
     final_weight_decay: float
     frozen_epochs: NonNegative  # of the head's last layer
 
+    @property
+    def crops(self) -> int:
+        return 2 + self.local_crops
+
 
 class DeiTRecipe(Recipe, Supervision):
+    crops: ClassVar = None
     repeats: Positive
     ema: Share
 

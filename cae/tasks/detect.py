@@ -65,7 +65,7 @@ def main(
     optimizer = adamw_by_layer(
         network, detector, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay, layer_decay=p.layer_decay
     )
-    scenes = Scenes(instances, p.flip, p.crop, p.seed)
+    scenes = Scenes(instances, p.flip, p.crop, p.seed, (p.short_sides, p.long_side))
     processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
     milestones = [epoch * schedule.steps_per_epoch for epoch in p.milestones]
     run = train(

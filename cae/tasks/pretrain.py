@@ -19,16 +19,13 @@ from cae.training.loop import start, train
 from cae.training.optim import adamw, cosine, warmup_cosine
 from cae.training.run import Runtime, load_checkpoint
 
-CLASSES = {"cae": "CAE", "beit": "BEiT", "mae": "MAE", "moco_v3": "MoCoV3", "dino": "DINO", "deit": "DeiT"}
-
 
 def build(params: Pretraining | Release, outputs: int | None = None) -> nn.Module:
     """A model, initialised. `outputs`: how many tokens or (DeiT) classes it chooses from; None where it does not.
 
     The module is named at run time, so that no method's code counts as part of another's.
     """
-    module = importlib.import_module(f"cae.models.{params.method}")
-    method = getattr(module, CLASSES[params.method])
+    method = importlib.import_module(f"cae.models.{params.method}").build
     return method(params, outputs) if outputs else method(params)
 
 

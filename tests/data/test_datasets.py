@@ -1,4 +1,4 @@
-"""Reading data sets: what works, and what is refused with one clear message."""
+"""Reading and indexing data sets: what works, and what is refused with one clear message."""
 
 import json
 import os
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cae.data.datasets import Images, annotation_of, index, read_labels, read_rgb
+from cae.data.datasets import Images, annotation_of, read_labels, read_rgb
+from cae.data.manifests import index
 from cae.errors import UserError
 
 
@@ -131,6 +132,36 @@ def test_images_that_pil_can_convert_just_work(tmp_path, mode, colour, suffix, e
         assert np.abs(np.array(image.getpixel((0, 0))) - expected).max() <= 2
 
 
+def test_exif_turns_nothing_and_is_told(imagenet, capsys):
+    path, exif = imagenet / "train/cat/0.JPEG", Image.Exif()
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    for orientation in (1, 6):
+        exif[0x0112] = orientation
+        Image.fromarray(pixels).save(path, format="JPEG", exif=exif)
+        make(imagenet)
+        assert ("1 of 8 images say in their EXIF how to turn them" in capsys.readouterr().out) == (orientation == 6)
+    assert read_rgb(path).size == (8, 6)
+    save(path, format="JPEG", exif=b"Exif\0\0no such thing")
+    make(imagenet)
+
+
+def test_a_split_of_one_class_is_refused(clipart):
+    (clipart / "clipart_test.txt").write_text("clipart/cat/d.jpg 1\n")
+    with pytest.raises(UserError, match="test: all images are of one class, so that any classifier is right"):
+        index("clipart", str(clipart), clipart / "m.json")
+
+
+def test_batches_above_the_training_images_are_told_before_any_image_is_opened(imagenet):
+    (imagenet / "train/cat/0.JPEG").write_text("not an image")
+    batches = {"recipes.cae.batch_size": 4, "probes.linear.batch_size": 5, "finetune.batch_size": 64}
+    with pytest.raises(UserError) as error:
+        make(imagenet, batches=batches)
+    assert str(error.value).splitlines() == [
+        "probes.linear.batch_size: 5 is above the 4 training images; lower it in params",
+        "finetune.batch_size: 64 is above the 4 training images; lower it in params",
+    ]
+
+
 @pytest.fixture
 def ade20k(tmp_path):
     for split in ("training", "validation"):
@@ -195,7 +226,7 @@ def test_names_of_classes_are_as_many_as_params_say(ade20k):
 
 @pytest.fixture
 def food(tmp_path):
-    for split, lines in {"train": ["soup/1", "cake/2", "soup/3"], "test": ["cake/4"]}.items():
+    for split, lines in {"train": ["soup/1", "cake/2", "soup/3"], "test": ["cake/4", "soup/5"]}.items():
         (tmp_path / "meta").mkdir(exist_ok=True)
         (tmp_path / f"meta/{split}.txt").write_text("\n".join(lines) + "\n")
         for line in lines:
@@ -205,7 +236,10 @@ def food(tmp_path):
 
 @pytest.fixture
 def clipart(tmp_path):
-    lists = {"train": ["clipart/cat/a.jpg 1", "clipart/axe/b c.jpg 0"], "test": ["clipart/cat/d.jpg 1"]}
+    lists = {
+        "train": ["clipart/cat/a.jpg 1", "clipart/axe/b c.jpg 0"],
+        "test": ["clipart/cat/d.jpg 1", "clipart/axe/e.jpg 0"],
+    }
     for split, lines in lists.items():
         (tmp_path / f"clipart_{split}.txt").write_text("\n".join(lines) + "\n")
         for line in lines:
@@ -216,20 +250,20 @@ def clipart(tmp_path):
 def test_food101_is_read_by_its_lists(food):
     index("food101", str(food), food / "m.json")
     train, test = Images(food / "m.json", 0), Images(food / "m.json", 1)
-    assert train.classes == ["cake", "soup"] and train.labels.tolist() == [1, 0, 1] and test.labels.tolist() == [0]
+    assert train.classes == ["cake", "soup"] and train.labels.tolist() == [1, 0, 1] and test.labels.tolist() == [0, 1]
     assert train.paths[0] == "images/soup/1.jpg" and test[0].size == (8, 6)
 
 
 def test_domainnet_is_read_by_its_lists(clipart):
     index("clipart", str(clipart), clipart / "m.json")
     train, test = Images(clipart / "m.json", 0), Images(clipart / "m.json", 1)
-    assert train.classes == ["axe", "cat"] and train.labels.tolist() == [1, 0] and test.labels.tolist() == [1]
+    assert train.classes == ["axe", "cat"] and train.labels.tolist() == [1, 0] and test.labels.tolist() == [1, 0]
     assert train.paths == ["clipart/cat/a.jpg", "clipart/axe/b c.jpg"]
 
 
 def test_a_list_that_is_missing_or_wrong_is_named(food, clipart):
     (food / "images/cake/2.jpg").unlink()
-    with pytest.raises(UserError, match="1 of 4 images cannot be used:\n.*cake/2.jpg: image is missing"):
+    with pytest.raises(UserError, match="1 of 5 images cannot be used:\n.*cake/2.jpg: image is missing"):
         index("food101", str(food), food / "m.json")
     (food / "meta/test.txt").write_text("pie/4\n")
     with pytest.raises(UserError, match="meta/test.txt: class 'pie' has no images to train on"):

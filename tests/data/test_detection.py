@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from pycocotools import mask as rle
 
-from cae.data.datasets import index
 from cae.data.detection import Instances, Scenes
+from cae.data.manifests import index
 from cae.errors import UserError
 from cae.params import CropPolicy
 
@@ -125,6 +125,29 @@ def test_a_batch_hangs_on_seed_epoch_and_image_alone(write):
     assert len({each.numpy().tobytes() for each in others}) > 2
 
 
+@pytest.mark.parametrize("crop", [None, CropPolicy(short_sides=[30, 50], range=[20, 30])])
+def test_an_images_size_is_drawn_where_it_is_loaded(write, crop):
+    instances, sizes, seen = Instances(write(annotations=[annotation(1, 11)]), 0, True), ([20, 30, 80], 90), set()
+    scenes = Scenes(instances, 0.5, crop, 0, sizes)
+    for epoch in range(30):
+        torch.manual_seed(epoch % 2)  # whatever a device's generator holds
+        (image,), (target,) = scenes[epoch, np.array([0])].values()
+        short, long = sorted(image.shape[1:])
+        seen.add(short)
+        assert long <= 90 and (
+            long >= 89 or min(abs(short - side) for side in sizes[0]) <= 1
+        )  # torchvision rounds down
+        assert target["masks"].shape[1:] == image.shape[1:]
+        if len(target["boxes"]):
+            assert np.allclose(
+                target["boxes"][0], bounds(target["masks"][0]), atol=4
+            )  # a pixel of a small crop is four here
+            assert ((image[0] > 100) == target["masks"][0].bool()).float().mean() > 0.9
+    assert len(seen) >= 3
+    torch.manual_seed(7)
+    assert torch.equal(scenes[29, np.array([0])]["images"][0], image)
+
+
 # --- bad input
 
 
@@ -151,6 +174,16 @@ def test_annotations_that_change_behind_the_manifest_are_refused(write, tmp_path
         ({"annotations": [annotation(9, 11, category=1)]}, "annotation 9: category 1 is not listed"),
         ({"annotations": [annotation(9, 11, segmentation=[])]}, "annotation 9: segmentation has no polygon"),
         ({"annotations": [annotation(9, 11, segmentation=[[1, 2, 3, 4]])]}, "annotation 9: segmentation has no polygon"),
+        ({"annotations": [annotation(9, 11, segmentation=[[0, 0, 9, 0, 9, float("nan")]])]}, "annotation 9: segmentation has no"),
+        ({"annotations": [annotation(9, 11, bbox=[0, 0, -5, 9])]}, "annotation 9: bbox [0, 0, -5, 9] is not left, top, width"),
+        ({"annotations": [annotation(9, 11, bbox=[0, float("nan"), 5, 9])]}, "annotation 9: bbox [0, nan, 5, 9] is not"),
+        ({"annotations": [annotation(9, 11, bbox=[0, 0, float("inf"), 9])]}, "annotation 9: bbox [0, 0, inf, 9] is not"),
+        ({"annotations": [annotation(9, 11, bbox=[0, 0, "5", 9])]}, "annotation 9: bbox [0, 0, '5', 9] is not"),
+        ({"annotations": [annotation(9, 11, area="45")]}, "annotation 9: area '45' is no number of pixels"),
+        ({"annotations": [annotation(9, 11, area=float("nan"))]}, "annotation 9: area nan is no number of pixels"),
+        ({"annotations": [annotation("9", 11)]}, "annotation '9': id '9' is not an integer"),
+        ({"annotations": [annotation(9, "11")]}, "annotation 9: image_id '11' is not an integer"),
+        ({"annotations": [annotation(9, 11, category=7.5)]}, "annotation 9: category_id 7.5 is not an integer"),
         ({"annotations": [{"id": 9}]}, "instances_train2017.json: not COCO's instances: KeyError"),
         ({"annotations": [annotation(0, 11)]}, "annotations are not numbered from 1, each once"),
         ({"annotations": [annotation(2, 11), annotation(2, 14)]}, "annotations are not numbered from 1, each once"),
@@ -168,3 +201,14 @@ def test_annotations_that_cannot_be_used_are_named(write, change, message):
     with pytest.raises(UserError) as error:
         write(**change)
     assert message in str(error.value)
+
+
+def test_a_file_of_annotations_that_is_cut_off_or_missing_is_to_be_got_again(write, tmp_path):
+    write()
+    path = tmp_path / "coco/annotations/instances_train2017.json"
+    path.write_text(path.read_text()[:-100])
+    with pytest.raises(UserError, match="instances_train2017.json: cut off or damaged .*; get it again"):
+        index("coco", str(tmp_path / "coco"), tmp_path / "again.json")
+    path.unlink()
+    with pytest.raises(UserError, match="instances_train2017.json: annotations are missing"):
+        index("coco", str(tmp_path / "coco"), tmp_path / "again.json")

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torchvision import tv_tensors
 
-from cae.data.datasets import index
+from cae.data.manifests import index
 from cae.data.pixels import IGNORED
 from cae.data.segmentation import DISTORTION, GREY, Crops, Labelled, Scenes, fit, padded, varied_crop
 from cae.params import Segmentation, load

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cae.data.views import centre_crop, crop_boxes, render
+from cae.data.views import BICUBIC, LANCZOS, centre_crop, crop_boxes, render
 from cae.params import Crop
 
 PAPER = Crop(scale=[0.08, 1.0], ratio=[3 / 4, 4 / 3], flip=0.5)
@@ -66,6 +66,18 @@ def test_render_crops_flips_and_resizes():
     np.testing.assert_array_equal(render(image, (0, 0, 4, 4), False, 4), pixels)
     np.testing.assert_array_equal(render(image, (0, 0, 4, 4), True, 4), pixels[:, ::-1])
     np.testing.assert_array_equal(render(image, (2, 1, 3, 2), False, 1), [[[255, 255, 255]]])
+
+
+@pytest.mark.parametrize("resample", [BICUBIC, LANCZOS])
+def test_nothing_outside_of_a_crop_is_seen(resample):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    left, top, right, bottom = box = np.array([11, 7, 64, 49])
+    other = rng.integers(0, 256, pixels.shape, dtype=np.uint8)
+    other[top:bottom, left:right] = pixels[top:bottom, left:right]
+    for size in (16, 96):
+        one, two = (render(Image.fromarray(image), box, False, size, resample) for image in (pixels, other))
+        np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("width,height", [(400, 300), (300, 400), (50, 500), (224, 224)])

@@ -62,6 +62,16 @@ def test_trains_and_detects_at_sizes_that_are_not_square(about, cascade, heads):
             )
 
 
+def test_images_are_trained_on_as_they_come_and_tested_at_the_largest_size():
+    model, seen = detector(short_sides=[16, 32, 40]), []
+    model.model.backbone.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[-2:])))
+    patch = model.model.transform.size_divisible
+    for training, expected in ((True, (30, 44)), (False, (40, 58))):
+        seen.clear()
+        model.train(training)(scene())
+        assert seen == [tuple(-(-side // patch) * patch for side in expected)]
+
+
 def maps():
     return {str(i): torch.randn(1, 8, 16 // 2**i, 24 // 2**i) for i in range(4)}
 

@@ -171,7 +171,9 @@ def test_eight_images_are_learned_by_heart(data):
     assert len(instances) == 8
     model = Detector(vit, params, 10, cascade=False)
     optimizer = adamw_by_layer(vit, model, lr=2e-3, betas=(0.9, 0.999), weight_decay=0.0, layer_decay=1.0)
-    scenes = [Scenes(instances, 0.0, None, 0)[0, np.array([i])] for i in range(8)]
+    scenes = [
+        Scenes(instances, 0.0, None, 0, (params.short_sides, params.long_side))[0, np.array([i])] for i in range(8)
+    ]
     for step in range(STEPS):
         for group in optimizer.param_groups:
             group["lr"] = warmup_steps(step, milestones=[STEPS * 3 // 4], warmup=40, ratio=0.01, lr=1e-3)

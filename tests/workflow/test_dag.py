@@ -1,7 +1,9 @@
 """What Snakemake plans, in a copy of the repository where nothing has been made."""
 
+import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -159,7 +161,7 @@ def test_what_a_scale_leaves_out_is_told_and_not_asked_for(tree):
     text = tree.run("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", "figure3")
     (tree.path / "params/mine.yaml").unlink()
     assert of("pretrain_model", jobs) == {"mae-b-300"} and of("make_data", jobs) == {"imagenet", "coco"}
-    assert of("figure", jobs) == {"figure3"} and not of("panel", jobs) and len(of("table", jobs)) == 7
+    assert of("figure", jobs) == {"figure3", "training"} and len(of("table", jobs)) == 7
     assert "ade20k.json" not in jobs["page"]
     told = [line for line in text.splitlines() if "is left out" in line]
     assert "figure4 is left out: it needs the model cae-b-300-pixels, which is not in `only`" in told and len(told) == 4
@@ -171,7 +173,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
     from cae import cli
 
     done = []
-    for name in ("data.demo:write_demo", "data.datasets:index", "tasks.train_tokenizer:main", "tasks.tokenize:main",
+    for name in ("data.demo:write_demo", "data.manifests:index", "tasks.train_tokenizer:main", "tasks.tokenize:main",
                  "tasks.tokenize:merge", "tasks.import_tokenizer:main", "tasks.pretrain:main", "tasks.import_model:main",
                  "tasks.probe:main", "tasks.finetune:main", "tasks.segment:main", "tasks.choose:main",
                  "tasks.detect:main", "tasks.classify:main", "reporting.models:main",
@@ -215,6 +217,23 @@ def test_a_mistake_is_told_in_a_line(tree, old, new, arguments, message):
     tree.edit("params/demo.yaml", new, old)
     assert re.search(message.replace("?", r"\?"), text)
     assert "Traceback" not in text and len(text.splitlines()) <= 5
+
+
+def test_a_data_set_that_changed_is_told_by_a_dry_run(tree):
+    root, manifest = tree.path / "data/demo/imagenet", tree.path / "data/demo/imagenet.json"
+    for name in ("train/one/a.jpg", "train/two/b.jpg", "val/one/c.jpg", "val/two/d.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("of this size")
+    splits = {"train": {"images": ["train/one/a.jpg", "train/two/b.jpg"], "labels": [0, 1], "bytes": [12, 12]},
+              "val": {"images": ["val/one/c.jpg", "val/two/d.jpg"], "labels": [0, 1], "bytes": [12, 13]}}  # fmt: skip
+    manifest.write_text(json.dumps({"root": "data/demo/imagenet", "layout": "imagenet", "splits": splits}))
+    text = tree.run("snakemake", "--dry-run", "figure3", status=1)
+    assert "val: 1 images of another size, first val/two/d.jpg" in text
+    assert (
+        "`rm data/demo/imagenet.json`" in text and "recipes.cae.batch_size: 32 is above the 2 training images" in text
+    )
+    assert "Traceback" not in text
+    shutil.rmtree(tree.path / "data")
 
 
 def test_the_path_of_a_data_set_reaches_jobs_and_is_no_param(tree):

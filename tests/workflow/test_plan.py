@@ -154,3 +154,17 @@ def test_a_model_is_pretrained_on_imagenet():
     plan = demo(datasets={"imagenet": None}, only=["mae-b-300"], models=released, panels=["mae-b-300"])
     assert plan.figures == ["segmentation", "detection"]
     assert {plan.data_of(protocol) for protocol, _ in plan.cells} == {"ade20k", "coco"}
+
+
+def test_every_batch_is_known_by_its_key(paper):
+    assert paper.batches == {
+        "imagenet": {
+            **{f"recipes.{method}.batch_size": size for method, size in (("cae", 2048), ("beit", 2048), ("mae", 4096))},
+            "tokenizers.dvae-imagenet.batch_size": 512, "probes.linear.batch_size": 16384,
+            "probes.attentive.batch_size": 8192, "finetune.batch_size": 4096,
+        },
+        "ade20k": {"ade20k.batch_size": 16}, "coco": {"coco.batch_size": 32},
+        **dict.fromkeys(("food101", "clipart", "sketch"), {"transfer.batch_size": 1024}),
+    }  # fmt: skip
+    plan = demo(models={"cae-b-300": {"batch_size": 64}}, datasets={"coco": None})
+    assert plan.batches["imagenet"]["models.cae-b-300.batch_size"] == 64 and "coco" not in plan.batches

@@ -75,6 +75,16 @@ def test_the_paths_of_data_and_the_machine_rerun_no_training(finished, undo):
     assert finished.dry_run().keys() == {"page", "all"}  # the page shows all params
 
 
+def test_the_size_of_a_batch_indexes_nothing_anew_and_is_held_against_the_images(finished, undo):
+    finished.edit("params/demo.yaml", "attentive: {batch_size: 256", "attentive: {batch_size: 512")
+    jobs = finished.dry_run().keys()
+    assert "probe cae-b-300" in jobs and not [job for job in jobs if job.startswith(("make_data", "train", "pretrain"))]
+    finished.edit("params/demo.yaml", "attentive: {batch_size: 512", "attentive: {batch_size: 20480")
+    text = finished.run("snakemake", "--dry-run", status=1)
+    assert "probes.attentive.batch_size: 20480 is above the 20000 training images; lower it in params" in text
+    assert "Traceback" not in text and len(text.splitlines()) <= 5
+
+
 def test_code_reruns_what_runs_it(finished, undo, plan):
     with open(finished.path / "cae/models/cae.py", "a") as file:
         file.write("\nCHANGED = True\n")

@@ -32,10 +32,14 @@ def test_misspelt_targets_are_told_with_the_nearest(tree):
 
 
 def test_what_a_scale_leaves_out_is_told_with_the_reason(tree):
-    tree.edit("workflow/plan.py", "        self.params, self.tables = ", (
-        "        self.left_out = {'figure9': 'coco: null', 'cae-h-1600': 'models: null'}\n        self.params, self.tables = "
-    ))  # fmt: skip
-    cell = "results/demo/evaluate/linear/cae-h-1600.json"
-    text = tree.run("snakemake", "--dry-run", "figure9", cell, status=1)
-    assert "\nfigure9: scale demo leaves figure9 out: coco: null\n" in text
-    assert f"\n{cell}: scale demo leaves cae-h-1600 out: models: null\n" in text
+    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nonly: [mae-b-300]\ndatasets: {ade20k: null}\n")
+    cell = "results/demo/evaluate/linear/cae-b-300.json"
+    given = "snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", "figure5", "figure4", cell
+    text = tree.run(*given, status=1)
+    (tree.path / "params/mine.yaml").unlink()
+    assert "\nfigure5: scale demo leaves figure5 out: it needs the data set ade20k, which is null\n" in text
+    assert (
+        "\nfigure4: scale demo leaves figure4 out: it needs the model cae-b-300-pixels, which is not in `only`\n"
+        in text
+    )
+    assert f"\n{cell}: scale demo leaves cae-b-300 out: not in `only`\n" in text

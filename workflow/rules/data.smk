@@ -26,11 +26,13 @@ rule make_data:
         layout=lambda w: P.datasets[w.made].layout,
         root=lambda w: P.datasets[w.made].root,
         classes=lambda w: option("classes", P.datasets[w.made].classes),
+        # A function of threads is no trigger: a batch of another size indexes nothing anew (the Snakefile compares it).
+        batches=lambda w, threads: as_json(plan.batches[w.made]),
         seed=P.seed,
-        code=code_hash("cae.data.demo", "cae.data.datasets"),
+        code=code_hash("cae.data.demo", "cae.data.manifests"),
     shell:
         "python -m cae make --layout {params.layout} --root {params.root:q} {params.classes} --seed {params.seed}"
-        " --threads {threads} --output {output} 2>&1 | tee {log}"
+        " --batches {params.batches:q} --threads {threads} --output {output} 2>&1 | tee {log}"
 
 
 rule index_data:
@@ -47,7 +49,8 @@ rule index_data:
         layout=lambda w: P.datasets[w.indexed].layout,
         root=lambda w: P.datasets[w.indexed].root,
         classes=lambda w: option("classes", P.datasets[w.indexed].classes),
-        code=code_hash("cae.data.datasets"),
+        batches=lambda w, threads: as_json(plan.batches[w.indexed]),  # no trigger, as above
+        code=code_hash("cae.data.manifests"),
     shell:
         "python -m cae index --layout {params.layout} --root {params.root:q} {params.classes}"
-        " --threads {threads} --output {output} 2>&1 | tee {log}"
+        " --batches {params.batches:q} --threads {threads} --output {output} 2>&1 | tee {log}"

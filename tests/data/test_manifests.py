@@ -1,0 +1,100 @@
+"""A data set compared with its manifest: whatever changed is told, with what to do, before any work."""
+
+import json
+import os
+import shutil
+
+import pytest
+from PIL import Image
+
+from cae.data.manifests import changes, verify
+from cae.errors import UserError
+
+LAYOUTS = ("imagenet", "ade20k", "coco", "clipart")
+
+
+@pytest.fixture
+def copy(data, run, tmp_path, monkeypatch):
+    """A function from a layout to a copy of its tiny demo set and the copy's manifest."""
+
+    def copy(layout):
+        shutil.copytree(run.folder / layout, tmp_path / layout)
+        monkeypatch.setenv("HERE", str(tmp_path / layout))
+        return tmp_path / layout, json.loads(data[layout].read_text()) | {"root": "$HERE"}
+
+    return copy
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_data_set_as_it_was_and_one_that_is_not_here_change_nothing(copy, layout, monkeypatch):
+    _, manifest = copy(layout)
+    assert changes(manifest) == []
+    monkeypatch.setenv("HERE", "/nowhere")
+    assert changes(manifest) == []
+    monkeypatch.delenv("HERE")
+    assert changes(manifest) == []
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_image_that_is_gone_or_of_another_size_is_told(copy, layout):
+    folder, manifest = copy(layout)
+    name, split = next(iter(manifest["splits"].items()))
+    gone, larger = split["images"][:2]
+    os.remove(folder / gone)
+    with open(folder / larger, "ab") as file:
+        file.write(b"0")
+    assert changes(manifest) == [
+        f"{name}: 1 images gone, first {gone}",
+        f"{name}: 1 images of another size, first {larger}",
+    ]
+
+
+def test_an_image_or_a_class_that_is_new_is_told(copy):
+    folder, manifest = copy("imagenet")
+    Image.new("RGB", (8, 8)).save(folder / "val/digit3/new.png")
+    assert changes(manifest) == ["val: 1 images new, first val/digit3/new.png"]
+    (folder / "train/fox").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "train/fox/0.png")
+    (change,) = changes(manifest)
+    assert "classes differ" in change and "fox" in change
+    folder, manifest = copy("ade20k")
+    shutil.copy(folder / "images/training/00000.jpg", folder / "images/training/9.jpg")
+    assert changes(manifest) == ["training: 1 images new, first images/training/9.jpg"]
+
+
+def test_lists_and_annotations_that_changed_are_told(copy):
+    folder, manifest = copy("clipart")
+    path = folder / "clipart_train.txt"
+    first, *lines = path.read_text().splitlines()
+    image, label = first.split()
+    path.write_text("\n".join(lines) + "\n")
+    assert changes(manifest) == [f"train: 1 images gone, first {image}"]
+    other = next(line for line in lines if line.split()[1] != label)
+    path.write_text(
+        "\n".join([f"{image} {label}", *lines]).replace(other, other.replace("digit", f"digit{label}/digit"))
+    )
+    assert changes(manifest)  # whatever the list now says, it is not the same
+
+    folder, manifest = copy("coco")
+    path = folder / "annotations/instances_val2017.json"
+    path.write_text(path.read_text().replace("digit3", "digit8", 1))
+    assert changes(manifest) == ["val2017: annotations changed or gone"]
+
+    folder, manifest = copy("ade20k")
+    os.replace(folder / "annotations/training/00000.png", folder / "annotations/training/00001.png")
+    assert changes(manifest) == ["training: annotations changed or gone"]
+
+
+def test_what_is_told_says_what_to_do(copy, tmp_path):
+    folder, manifest = copy("imagenet")
+    path = tmp_path / "imagenet.json"
+    path.write_text(json.dumps(manifest))
+    verify({str(path): {"probes.linear.batch_size": 128}, str(tmp_path / "none.json"): {"x": 1}})
+    os.remove(folder / "train" / "digit0" / sorted(os.listdir(folder / "train/digit0"))[0])
+    with pytest.raises(UserError) as error:
+        verify({str(path): {"probes.linear.batch_size": 129, "recipes.cae.batch_size": 8}})
+    message = str(error.value)
+    assert "imagenet.json: the data set below $HERE is another" in message and "train: 1 images gone" in message
+    assert f"`rm {path}`" in message
+    assert "probes.linear.batch_size: 129 is above the 128 training images; lower it in params" in message
+    assert "recipes.cae" not in message
