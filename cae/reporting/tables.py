@@ -22,7 +22,7 @@ OURS_ALONE = {"tokenizer"}  # the paper's is the row's name
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LATEX |= {"ᵇ": "$^b$", "ᵐ": "$^m$", "∗": "$^*$", "–": "--", "×": r"$\times$", "λ": r"$\lambda$", "√": r"$\surd$"}
-LATEX |= {"†": r"$\dagger$"}
+LATEX |= {"†": r"$\dagger$", "±": r"$\pm$"}
 
 
 def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: list[str], output: str) -> None:
@@ -140,6 +140,27 @@ def cells_as_text(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
     return pd.DataFrame(body)
 
 
+def best_cells(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """Which cells of `cells_as_text` hold the best number of their column, in the shape of it: of ours and of the paper's
+    each by itself, within each group of rows ("Methods using ViT-B").
+
+    All rows of a group compete, random initialisation, supervised and quoted ones too; but not a number of another protocol
+    than its column's, which stands there for reference (DeiT's own accuracy in Table 1). Numbers that are printed alike are
+    best alike; where none is printed above another, none is.
+    """
+    body = cells_as_text(csv, table)
+    best = pd.DataFrame(False, index=body.index, columns=body.columns)
+    groups = csv["group"].fillna("").to_numpy()
+    apart = {(row.model, c) for row in table.rows for c, p in table.cells_of(row).items() if p != table.columns[c].protocol}
+    for name, column in table.columns.items():
+        competes = [(model, name) not in apart for model in csv["model"]]
+        for whose, key in ("ours", name), ("paper", f"{name}_paper"):
+            numbers = pd.to_numeric(csv[key]).map("{:.1f}".format).astype(float).where(competes)
+            most, least = (numbers.groupby(groups).transform(which) for which in ("max", "min"))
+            best[column.heading, whose] = numbers.eq(most) & (most > least)
+    return best
+
+
 def with_groups(body: pd.DataFrame, groups: pd.Series, heading) -> pd.DataFrame:
     """A line `heading(group)` above each run of rows of one group."""
     lines, last = [], None
@@ -161,7 +182,9 @@ def markdown(csv: pd.DataFrame, table: Table, title: str, notes: list[str]) -> s
 
 
 def latex(csv: pd.DataFrame, table: Table, notes: list[str], label: str) -> str:
-    body = cells_as_text(csv, table).map(escape_latex).rename(columns=escape_latex)
+    """For the package booktabs; `best_cells` are bold."""
+    body, best = cells_as_text(csv, table).map(escape_latex), best_cells(csv, table)
+    body = body.mask(best, r"\textbf{" + body + "}").rename(columns=escape_latex)
     # \rlap lets a group's heading reach over the empty cells to its right without widening the first column.
     body = with_groups(body, csv["group"], lambda group: rf"\rlap{{\textit{{{escape_latex(group)}}}}}")
     text = body.style.hide(axis="index").to_latex(
@@ -169,7 +192,11 @@ def latex(csv: pd.DataFrame, table: Table, notes: list[str], label: str) -> str:
         position_float="centering", hrules=True, multicol_align="c",
         column_format="".join("r" if whose else "l" for _, whose in body),
     )  # fmt: skip
-    return "% \\usepackage{booktabs}\n" + text
+    pairs = "".join(rf"\cmidrule(lr){{{i}-{i + 1}}}" for i, (_, whose) in enumerate(body, 1) if whose == "ours")
+    top, head, rest = re.split(r"(?<=\\toprule\n)(.*\n)", text, maxsplit=1)
+    first, *others = re.split(r"(?=\\rlap)", rest)
+    rest = first + "\\midrule\n".join(others)
+    return f"% \\usepackage{{booktabs}}\n{top}{head}{pairs}\n{rest}"
 
 
 def escape_latex(text: str) -> str:

@@ -4,10 +4,12 @@ import csv
 import json
 import re
 
+import pandas as pd
 import pytest
 import yaml
 
 from cae.errors import UserError
+from cae.params import Table
 from cae.reporting import tables
 
 TABLES = {
@@ -140,10 +142,53 @@ def test_latex_is_balanced_and_escaped(make):
     bare = re.sub(r"\\[\\{}&%#_$]", "", text)
     assert bare.count("{") == bare.count("}") and bare.count("$") == 2
     assert r"Quality of A \& B, 100\% measured" in text and r"note\_with" in text and r"$\lambda$\_2" in text
-    body = re.search(r"\\midrule\n(.*)\\bottomrule", text, re.S)[1].splitlines()
+    assert r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}\cmidrule(lr){6-7}" + "\n & ours & paper &" in text
+    head, *groups = re.search(r"\\toprule\n(.*)\\bottomrule", text, re.S)[1].split("\\midrule\n")
+    assert [group.splitlines()[0].split(" & ")[0] for group in groups] == [
+        rf"\rlap{{\textit{{{name}}}}}" for name in ("Using ViT-S", "Using ViT-B", "Another first")
+    ]
+    body = "".join(groups).splitlines()
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {6}
     assert all(line.endswith(r"\\") for line in body)
-    assert r"CAE & 3 & 300 & 22.1 & 51.8 & 30.0 & 65.0 \\" in body
+    assert r"CAE & 3 & 300 & \textbf{22.1} & 51.8 & 30.0 & 65.0 \\" in body
+
+
+BEST = {
+    "title": "Best of groups",
+    "facts": [],
+    "columns": {"linear": "LIN", "attentive": "ATT"},
+    "rows": [
+        {"group": "S", "method": "Random", "model": "a"},
+        {"group": "S", "method": "CAE", "model": "b", "paper": {"linear": 2.0, "attentive": 65.0}},
+        {"group": "S", "method": "DeiT", "model": "c", "cells": {"attentive": "supervised"},
+         "paper": {"attentive": 79.9}},
+        {"group": "B", "method": "CAE", "model": "d", "paper": {"linear": 1.0, "attentive": 7.0}},
+        {"group": "B", "method": "Quoted†", "paper": {"linear": 1.0, "attentive": 8.0}},
+        {"group": "B", "method": "MAE", "model": "e", "paper": {"linear": 0.5}},
+    ],
+}  # fmt: skip
+TABLES["best"] = BEST
+BEST_CELLS = {("a", "linear"): 12.04, ("b", "linear"): 11.9, ("a", "attentive"): 1.0, ("b", "attentive"): 3.0,
+              ("c", "supervised"): 99.0, ("d", "linear"): 5.04, ("e", "linear"): 4.96, ("d", "attentive"): 5.0}  # fmt: skip
+
+
+def test_the_best_of_each_column_and_group_is_bold_ours_and_the_papers_apart(make):
+    folder = make(BEST_CELLS, "best")
+    frame, table = pd.read_csv(folder / "best.csv"), Table.model_validate(BEST)
+    best = tables.best_cells(frame, table)
+    body = tables.cells_as_text(frame, table)
+    assert best.shape == body.shape and list(best) == list(body) and best.to_numpy().dtype == bool
+    assert [(body["Method", ""][i], *body.columns[j], body.iat[i, j]) for i, j in zip(*best.to_numpy().nonzero())] == [
+        ("Random", "LIN", "ours", "12.0"),
+        # alone with its number of the paper in LIN; DeiT's own accuracy stands for reference, as 79.9 does
+        ("CAE", "ATT", "ours", "3.0"),
+        ("CAE", "LIN", "paper", "1.0"),  # as printed: one of two
+        ("Quoted†", "LIN", "paper", "1.0"),
+        ("Quoted†", "ATT", "paper", "8.0"),
+    ]  # 5.04 and 4.96 are printed alike, and none is above them
+    text = (folder / "best.tex").read_text()
+    assert text.count(r"\textbf{") == 5 and r"Quoted$\dagger$ &  & \textbf{1.0} &  & \textbf{8.0} \\" in text
+    assert "**" not in (folder / "best.md").read_text().replace("**S**", "").replace("**B**", "")
 
 
 def test_a_misspelt_table_is_named_with_the_nearest(make):
