@@ -11,7 +11,7 @@ import pandas as pd
 
 from cae.errors import UserError
 from cae.files import atomic, read_json
-from cae.params import Table, read, unknown
+from cae.params import Row, Table, read, unknown
 
 MISSING, NOTHING = "–", "n/a"
 WHY = {MISSING: "not run", NOTHING: "does not apply"}
@@ -94,13 +94,23 @@ def join(table: Table, facts: dict, cells: dict) -> pd.DataFrame:
         ours = dict(facts.get(row.model, {}))
         for column, protocol in table.cells_of(row).items():
             ours[column] = cells.get((row.model, protocol), {}).get(table.columns[column].metric)
-        out = {"model": row.model, "group": row.group or None, "method": row.method}
+        out = {"model": row.model, "group": row.group or None, "method": name_of(row, ours.get("tokenizer"))}
+        out |= {key: row.words.get(key, words.usual) for key, words in table.words.items()}
         for column in (*table.facts, *table.columns):
             out[column] = ours.get(column)
             if column not in OURS_ALONE:
                 out[f"{column}_paper"] = row.paper.get(column)
         rows.append(out)
     return pd.DataFrame(rows, dtype=object)
+
+
+def name_of(row: Row, tokenizer: str | None) -> str:
+    """A row's name; where another kind of tokenizer stands for the one that it names, e.g. "dvae (d-VAE, 128 codes)", that
+    too."""
+    kind = re.search(r"\((.*),", tokenizer or "")
+    if not kind or kind[1] in row.method:
+        return row.method
+    return f"{row.method} (here {tokenizer.partition(' (')[2]}".replace(") (", "; ")
 
 
 def notes_of(table: Table, csv: pd.DataFrame, said: pd.Series, scale: str) -> list[str]:
@@ -129,6 +139,7 @@ def cells_as_text(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
         return missing if pd.isna(value) else format(value, "" if column in FACTS else ".1f")
 
     body = {("Method", ""): csv["method"]}
+    body |= {(words.heading, ""): csv[key].fillna("") for key, words in table.words.items()}
     for column in (*table.facts, *table.columns):
         nothing = here if column in FACTS else [(model, column) in left_out for model in csv["model"]]
         quoted = csv["model"].isna()
@@ -151,7 +162,9 @@ def best_cells(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
     body = cells_as_text(csv, table)
     best = pd.DataFrame(False, index=body.index, columns=body.columns)
     groups = csv["group"].fillna("").to_numpy()
-    apart = {(row.model, c) for row in table.rows for c, p in table.cells_of(row).items() if p != table.columns[c].protocol}
+    apart = {
+        (row.model, c) for row in table.rows for c, p in table.cells_of(row).items() if p != table.columns[c].protocol
+    }
     for name, column in table.columns.items():
         competes = [(model, name) not in apart for model in csv["model"]]
         for whose, key in ("ours", name), ("paper", f"{name}_paper"):

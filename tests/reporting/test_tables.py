@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cae.errors import UserError
-from cae.params import Table
+from cae.params import Row, Table
 from cae.reporting import tables
 
 TABLES = {
@@ -115,7 +115,18 @@ def test_what_was_not_run_is_told_from_what_does_not_apply(make):
     text = (folder / "table7.md").read_text()
     head, _, cae, deit, absent = rows_of(text)
     assert head[:4] == ["Method", "Tokenizer", "Epochs", "Epochs, paper"]
-    assert cae == ["DALL-E", "dvae-64 (d-VAE, 64 codes)", "3", "300", "1", "1", "22.0", "", "–", ""]
+    assert cae == [
+        "DALL-E (here d-VAE, 64 codes)",
+        "dvae-64 (d-VAE, 64 codes)",
+        "3",
+        "300",
+        "1",
+        "1",
+        "22.0",
+        "",
+        "–",
+        "",
+    ]
     assert deit == ["DeiT", "n/a", "4", "300", "n/a", "", "n/a", "", "35.0", "79.9"]
     assert absent == ["Left out", "–", "–", "", "–", "", "n/a", "", "–", ""]
     assert "\n–: not run; n/a: does not apply.\n" in text
@@ -153,6 +164,16 @@ def test_latex_is_balanced_and_escaped(make):
     assert r"CAE & 3 & 300 & \textbf{22.1} & 51.8 & 30.0 & 65.0 \\" in body
 
 
+WORDS = {
+    "title": "Words",
+    "facts": [],
+    "words": {"supervised": {"heading": "Supervised", "usual": "×"}, "dataset": {"heading": "Dataset"}},
+    "columns": {"linear": "LIN"},
+    "rows": [{"method": "CAE", "model": "cae-s", "words": {"dataset": "ImageNet-1K"}},
+             {"method": "DeiT", "model": "deit-s", "words": {"supervised": "√", "dataset": "ImageNet-1K"}},
+             {"method": "Quoted†", "paper": {"linear": 1.0}}],
+}  # fmt: skip
+TABLES["words"] = WORDS
 BEST = {
     "title": "Best of groups",
     "facts": [],
@@ -189,6 +210,38 @@ def test_the_best_of_each_column_and_group_is_bold_ours_and_the_papers_apart(mak
     text = (folder / "best.tex").read_text()
     assert text.count(r"\textbf{") == 5 and r"Quoted$\dagger$ &  & \textbf{1.0} &  & \textbf{8.0} \\" in text
     assert "**" not in (folder / "best.md").read_text().replace("**S**", "").replace("**B**", "")
+
+
+def test_words_stand_behind_the_method_in_every_file(make):
+    folder = make({("cae-s", "linear"): 22.0}, "words")
+    rows = list(csv.DictReader((folder / "words.csv").open()))
+    assert list(rows[0])[:6] == ["model", "group", "method", "supervised", "dataset", "linear"]
+    assert [(row["supervised"], row["dataset"]) for row in rows] == [
+        ("×", "ImageNet-1K"),
+        ("√", "ImageNet-1K"),
+        ("×", ""),
+    ]
+    head, _, *lines = rows_of((folder / "words.md").read_text())
+    assert head[:4] == ["Method", "Supervised", "Dataset", "LIN"]
+    assert [line[1:3] for line in lines] == [["×", "ImageNet-1K"], ["√", "ImageNet-1K"], ["×", ""]]
+    text = (folder / "words.tex").read_text()
+    assert r"\begin{tabular}{lllrr}" in text and r"DeiT & $\surd$ & ImageNet-1K & " in text
+    table = Table.model_validate(WORDS)  # as the page reads them: empty words are no missing numbers
+    assert list(tables.cells_as_text(pd.read_csv(folder / "words.csv"), table)["Dataset", ""])[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "tokenizer", "name"),
+    [
+        ("DALL-E", "dalle (DALL-E, 8192 codes)", "DALL-E"),
+        ("DALL-E", None, "DALL-E"),  # released
+        ("DALL-E", "dvae (d-VAE, 128 codes)", "DALL-E (here d-VAE, 128 codes)"),
+        ("VQGAN (OpenImages)", "x-y (d-VAE, 64 codes)", "VQGAN (OpenImages; here d-VAE, 64 codes)"),
+        ("d-VAE (ImageNet-1K)", "dvae-64 (d-VAE, 64 codes)", "d-VAE (ImageNet-1K)"),
+    ],
+)
+def test_a_row_says_which_tokenizer_stands_for_the_one_that_it_names(method, tokenizer, name):
+    assert tables.name_of(Row(method=method), tokenizer) == name
 
 
 def test_a_misspelt_table_is_named_with_the_nearest(make):
