@@ -6,6 +6,7 @@ fourth, <table>-cells.csv, says of each cell where it comes from.
 
 import re
 from pathlib import Path
+from statistics import mean, stdev
 
 import pandas as pd
 
@@ -65,9 +66,10 @@ def read_cells(path: str, name: str, table: Table, metrics: list[str]) -> dict[t
     cells = {}
     for file in metrics:
         cell = read_json(file)
-        for key, valid in ("model", models), ("protocol", needed):
-            if cell.get(key) not in valid:
-                raise UserError(f"{file}: {key}: {unknown(cell.get(key), valid)} ({name} of {path})")
+        model = str(cell.get("model")).partition("@")[0]
+        for key, said, valid in ("model", model, models), ("protocol", cell.get("protocol"), needed):
+            if said not in valid:
+                raise UserError(f"{file}: {key}: {unknown(said, valid)} ({name} of {path})")
         if missing := needed[cell["protocol"]] - cell.keys():
             raise UserError(f"{file}: has no {min(missing)}; delete it and make it again ({name} of {path})")
         cells[cell["model"], cell["protocol"]] = cell
@@ -75,31 +77,47 @@ def read_cells(path: str, name: str, table: Table, metrics: list[str]) -> dict[t
 
 
 def provenance(table: Table, cells: dict, scale: str) -> pd.DataFrame:
-    """One line a cell that was run: its number, and the params, the code, the time, the file and the log behind it."""
+    """One line a cell that was run, and each seed of it: its number, and the params, the code, the time, the file and the
+    log behind it."""
     rows = []
     for row in table.rows:
         for column, protocol in table.cells_of(row).items():
-            if cell := cells.get((row.model, protocol)):
-                file = f"results/{scale}/evaluate/{protocol}/{row.model}.json"
-                log = f"work/{scale}/logs/{LOGS.get(protocol, protocol)}/{row.model}.log"
+            for model, cell in seeds_of(cells, row.model, protocol).items():
+                file = f"results/{scale}/evaluate/{protocol}/{model}.json"
+                log = f"work/{scale}/logs/{LOGS.get(protocol, protocol)}/{model}.log"
                 value, recorded = cell[table.columns[column].metric], (cell.get(key) for key in RECORDED)
-                rows.append([row.model, column, protocol, value, *recorded, file, log, cell.get("note", "")])
+                rows.append([model, column, protocol, value, *recorded, file, log, cell.get("note", "")])
     return pd.DataFrame(rows, columns=["model", "column", "protocol", "value", *RECORDED, "metrics", "log", "note"])
 
 
+def seeds_of(cells: dict, model: str | None, protocol: str) -> dict[str, dict]:
+    """Metrics of a model and of its further seeds, <model>@<seed>, by name."""
+    return {name: cell for (name, by), cell in cells.items() if by == protocol and name.partition("@")[0] == model}
+
+
 def join(table: Table, facts: dict, cells: dict) -> pd.DataFrame:
-    """One line a row, in the order of the params; ours and the paper's number side by side, None for none."""
+    """One line a row, in the order of the params; ours and the paper's number side by side, None for none.
+
+    Where some model has several seeds, ours is their mean, and behind it are their sample standard deviation (`_sd`, none of a
+    single seed) and their number (`_n`).
+    """
+    several = any("@" in model for model, _ in cells)
     rows = []
     for row in table.rows:
         ours = dict(facts.get(row.model, {}))
         for column, protocol in table.cells_of(row).items():
-            ours[column] = cells.get((row.model, protocol), {}).get(table.columns[column].metric)
+            numbers = [cell[table.columns[column].metric] for cell in seeds_of(cells, row.model, protocol).values()]
+            if numbers:
+                ours[column] = mean(numbers) if len(numbers) > 1 else numbers[0]
+                ours |= {f"{column}_sd": stdev(numbers) if len(numbers) > 1 else None, f"{column}_n": len(numbers)}
         out = {"model": row.model, "group": row.group or None, "method": name_of(row, ours.get("tokenizer"))}
         out |= {key: row.words.get(key, words.usual) for key, words in table.words.items()}
         for column in (*table.facts, *table.columns):
             out[column] = ours.get(column)
             if column not in OURS_ALONE:
                 out[f"{column}_paper"] = row.paper.get(column)
+            if several and column in table.columns:
+                out |= {f"{column}_{what}": ours.get(f"{column}_{what}") for what in ("sd", "n")}
         rows.append(out)
     return pd.DataFrame(rows, dtype=object)
 
@@ -119,6 +137,9 @@ def notes_of(table: Table, csv: pd.DataFrame, said: pd.Series, scale: str) -> li
     notes = [table.note.strip()] if table.note else []
     notes += [note for note in said.unique() if note]
     body = cells_as_text(csv, table)
+    counts = csv[[f"{name}_n" for name in table.columns if f"{name}_n" in csv]].stack()
+    if several := sorted({int(n) for n in counts.dropna() if n > 1}):
+        notes.append(f"a ± b: mean and sample standard deviation of {' or '.join(map(str, several))} seeds.")
     marks = [f"{mark}: {why}" for mark, why in WHY.items() if body.eq(mark).any(axis=None)]
     notes += ["; ".join(marks) + "."] if marks else []
     if scale != "paper":
@@ -130,13 +151,15 @@ def notes_of(table: Table, csv: pd.DataFrame, said: pd.Series, scale: str) -> li
 
 
 def cells_as_text(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """The body as a reader sees it: one decimal, a mark for a number of ours that is not there, no column for programs."""
+    """The body as a reader sees it: one decimal, the spread over seeds behind a mean, a mark for a number of ours that is
+    not there, no column for programs."""
     headings = FACTS | {name: column.heading for name, column in table.columns.items()}
     here = csv[[*table.facts, *table.columns]].notna().any(axis=1)  # rows of models that this scale has
     left_out = {(row.model, c) for row in table.rows if row.model for c in table.columns.keys() - table.cells_of(row)}
 
-    def text(value, column, missing=""):
-        return missing if pd.isna(value) else format(value, "" if column in FACTS else ".1f")
+    def text(value, column, missing="", spread=None):
+        known = missing if pd.isna(value) else format(value, "" if column in FACTS else ".1f")
+        return known if pd.isna(spread) else f"{known} ± {spread:.1f}"
 
     body = {("Method", ""): csv["method"]}
     body |= {(words.heading, ""): csv[key].fillna("") for key, words in table.words.items()}
@@ -145,7 +168,10 @@ def cells_as_text(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
         quoted = csv["model"].isna()
         marks = ["" if q else NOTHING if none else MISSING for q, none in zip(quoted, nothing)]
         pair = column not in OURS_ALONE
-        body[headings[column], "ours" if pair else ""] = [text(v, column, mark) for v, mark in zip(csv[column], marks)]
+        spreads = csv.get(f"{column}_sd", [None] * len(csv))
+        body[headings[column], "ours" if pair else ""] = [
+            text(v, column, mark, spread) for v, mark, spread in zip(csv[column], marks, spreads)
+        ]
         if pair:
             body[headings[column], "paper"] = [text(v, column) for v in csv[f"{column}_paper"]]
     return pd.DataFrame(body)

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -297,3 +298,52 @@ def test_probes_share_a_log(make):
 def test_metrics_without_the_columns_number_are_refused(make):
     with pytest.raises(UserError, match="coco-mask-cae-s.json: has no mask_ap50"):
         make({("cae-s", "coco-mask"): {"box_ap": 1.0}}, "table4")
+
+
+SEEDS = {("cae-s", "linear"): 22.0625, ("cae-s@1", "linear"): 23.5, ("cae-s@7", "linear"): 20.0,
+         ("cae-s", "attentive"): 30.0, ("cae-s@1", "attentive"): 30.0, ("cae-s@7", "attentive"): 30.0,
+         ("random-s", "linear"): 11.04, ("random-s@1", "linear"): 12.04}  # fmt: skip
+
+
+def test_seeds_become_a_mean_with_its_spread(make):
+    folder = make(SEEDS)
+    rows = {row["model"]: row for row in csv.DictReader((folder / "table1.csv").open())}
+    assert list(rows) == ["random-s", "cae-s", "cae-b", ""]
+    assert list(rows["cae-s"])[5:] == ["linear", "linear_paper", "linear_sd", "linear_n", "attentive", "attentive_paper",
+                                       "attentive_sd", "attentive_n"]  # fmt: skip
+    numbers = np.array([22.0625, 23.5, 20.0])
+    assert float(rows["cae-s"]["linear"]) == pytest.approx(numbers.mean(), abs=1e-12)
+    assert float(rows["cae-s"]["linear_sd"]) == pytest.approx(numbers.std(ddof=1), abs=1e-12)
+    assert [rows["cae-s"][key] for key in ("linear_n", "linear_paper", "attentive_sd", "attentive_n")] == [
+        "3",
+        "51.8",
+        "0.0",
+        "3",
+    ]
+    assert float(rows["random-s"]["linear_sd"]) == pytest.approx(0.5**0.5) and rows["random-s"]["linear_n"] == "2"
+    assert [rows["random-s"][f"attentive{what}"] for what in ("", "_sd", "_n")] == ["", "", ""]
+    text = (folder / "table1.md").read_text()
+    assert rows_of(text)[4] == ["CAE", "3", "300", "21.9 ± 1.8", "51.8", "30.0 ± 0.0", "65.0"]
+    assert "\na ± b: mean and sample standard deviation of 2 or 3 seeds.\n" in text
+    assert r"\textbf{21.9 $\pm$ 1.8} & 51.8" in (folder / "table1.tex").read_text()
+    table = Table.model_validate(TABLES["table1"])  # as the page reads it
+    assert list(tables.cells_as_text(pd.read_csv(folder / "table1.csv"), table)["LIN", "ours"])[1] == "21.9 ± 1.8"
+
+
+def test_each_seed_says_where_its_number_comes_from(make):
+    cells = list(csv.DictReader((make(SEEDS) / "table1-cells.csv").open()))
+    said = [(cell["model"], cell["value"]) for cell in cells if cell["column"] == "linear"]
+    assert said == [("random-s", "11.04"), ("random-s@1", "12.04"), ("cae-s", "22.0625"), ("cae-s@1", "23.5"),
+                    ("cae-s@7", "20.0")]  # fmt: skip
+    assert "results/demo/evaluate/linear/cae-s@7.json" in {cell["metrics"] for cell in cells}
+    with pytest.raises(UserError, match="model: unknown key 'cae-x'"):
+        make({("cae-x@1", "linear"): 1.0})
+
+
+def test_a_table_of_one_seed_has_no_columns_of_several(make):
+    text = (make(CELLS) / "table1.csv").read_text()
+    assert "_sd" not in text and "_n," not in text
+    rows = {
+        row["model"]: row for row in csv.DictReader((make(CELLS | {("cae-s@1", "linear"): 2.0}) / "table1.csv").open())
+    }
+    assert (rows["random-s"]["linear_n"], rows["random-s"]["linear_sd"], rows["cae-s"]["linear_n"]) == ("1", "", "2")
