@@ -136,26 +136,6 @@ def test_figures_and_panels_are_left_out_with_what_they_need():
     assert "cae-b-300-pixels-no-align" not in plan.models  # for figure 4 alone
 
 
-def test_only_some_models_are_asked_for():
-    own = {"cae-b-ema": {"method": "cae", "size": "base", "epochs": 5, "alignment_momentum": 0.9}}
-    plan = demo(only=["mae-b-300", "cae-b-ema"], models=own)
-    assert plan.models == ["mae-b-300", "cae-b-ema"] and {model for _, model in plan.cells} == {"mae-b-300"}
-    assert set(plan.left_out) == {"figure4", "figure5", "segmentation", "detection"}
-    assert plan.left_out["figure5"] == "it needs the model cae-b-1600, which is not in `only`"
-    assert plan.figures == ["figure3", "tokenizer-dvae", "training"]
-    assert plan.metrics_of("table7", "demo") == [] and plan.tables["table7"].rows
-    assert demo(only=["cae-b-300-pixels", "cae-b-300-pixels-no-align"]).analyses == ["figure3", "figure4"]
-
-
-def test_a_model_is_pretrained_on_imagenet():
-    with pytest.raises(UserError, match="datasets.imagenet: null, but random-b is pretrained here"):
-        demo(datasets={"imagenet": None}, only=["random-b"])
-    released = {"mae-b-300": {"source": "released", "file": "mae.pth"}}
-    plan = demo(datasets={"imagenet": None}, only=["mae-b-300"], models=released, panels=["mae-b-300"])
-    assert plan.figures == ["segmentation", "detection"]
-    assert {plan.data_of(protocol) for protocol, _ in plan.cells} == {"ade20k", "coco"}
-
-
 def test_seeds_of_a_model_are_evaluated_wherever_it_is_and_shown_by_the_first():
     one, several = demo(), demo(models={name: {"seeds": [0, 3]} for name in ("cae-b-1600", "random-b", "deit-b-300")})
     more = {"cae-b-1600@3", "random-b@3", "deit-b-300@3"}
@@ -185,3 +165,23 @@ def test_seeds_of_a_released_model_are_those_of_its_evaluations():
 
 def test_only_some_models_with_their_seeds():
     assert demo(only=["mae-b-300"], seeds=[0, 1], panels=["mae-b-300"]).models == ["mae-b-300", "mae-b-300@1"]
+
+
+def test_only_some_models_are_asked_for():
+    own = {"cae-b-ema": {"method": "cae", "size": "base", "epochs": 5, "alignment_momentum": 0.9}}
+    plan = demo(only=["mae-b-300", "cae-b-ema"], models=own)
+    assert plan.models == ["mae-b-300", "cae-b-ema"] and {model for _, model in plan.cells} == {"mae-b-300"}
+    assert set(plan.left_out) == {"figure4", "figure5", "segmentation", "detection"}
+    assert plan.left_out["figure5"] == "it needs the model cae-b-1600, which is not in `only`"
+    assert plan.figures == ["figure3", "tokenizer-dvae", "training"]
+    assert plan.metrics_of("table7", "demo") == [] and plan.tables["table7"].rows
+    assert demo(only=["cae-b-300-pixels", "cae-b-300-pixels-no-align"]).analyses == ["figure3", "figure4"]
+
+
+def test_a_model_is_pretrained_on_imagenet():
+    with pytest.raises(UserError, match="datasets.imagenet: null, but random-b is pretrained here"):
+        demo(datasets={"imagenet": None}, only=["random-b"])
+    released = {"mae-b-300": {"source": "released", "file": "mae.pth"}}
+    plan = demo(datasets={"imagenet": None}, only=["mae-b-300"], models=released, panels=["mae-b-300"])
+    assert plan.figures == ["segmentation", "detection"]
+    assert {plan.data_of(protocol) for protocol, _ in plan.cells} == {"ade20k", "coco"}
