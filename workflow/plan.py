@@ -101,7 +101,10 @@ class Plan:
         self.drawn_from = {name: figure.files for name, figure in self.shown.items()}
         self.drawn_from |= {name: [f"tokenizers/{tokenizer}/report.npz"] for name, tokenizer in tokenizers.items()}
         self.drawn_from["training"] = [
-            f"pretrain/{model}/{file}" for file in ("metrics.jsonl", "provenance.json") for model in self.trained
+            f"pretrain/{model}/{file}"
+            for file in ("metrics.jsonl", "provenance.json")
+            for model in self.trained
+            if "@" not in model  # figures show the first of several seeds
         ]
         idle = {name for name, tokenizer in tokenizers.items() if tokenizer not in self.tokenizers}
         idle |= set() if self.trained else {"training"}
@@ -147,13 +150,15 @@ class Plan:
 
     def cells_of(self, table: str) -> list[tuple[str, str]]:
         """(protocol, model) of a table's cells, those on data sets that this scale leaves out aside; one evaluation may fill
-        several columns."""
+        several columns. A released classifier is the same with every seed."""
         cells = (
-            (protocol, row) for row in self.rows_of(table) for protocol in self.tables[table].cells_of(row).values()
+            (protocol, model)
+            for row in self.rows_of(table)
+            for protocol in self.tables[table].cells_of(row).values()
+            for model in self.params.seeded(row.model)
         )
-        return unique(
-            (protocol, row.model) for protocol, row in cells if self.data_of(protocol) in self.params.datasets
-        )
+        same = {("supervised", model) for model in self.released_models if "@" in model}
+        return unique(cell for cell in cells if self.data_of(cell[0]) in self.params.datasets and cell not in same)
 
     def data_of(self, protocol: str) -> str:
         """The data set that a protocol evaluates on."""
@@ -214,6 +219,10 @@ class Plan:
     def json(self, *keys: str, **parts) -> str:
         """The params under `keys`, and `parts`, as one JSON text: all that a job is told, and reruns by."""
         return as_json(parts | {key: getattr(self.params, key) for key in keys})
+
+    def evaluation_json(self, model: str, **parts) -> str:
+        """The params of an evaluation of `model`, and its seed."""
+        return as_json(parts | {"seed": self.params.seed_of(model)})
 
     def release_json(self, model: str) -> str:
         """What matters to the import of a released model: no recipe, whose change imports nothing again."""

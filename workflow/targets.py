@@ -44,7 +44,7 @@ def _files(pattern: str) -> list[str]:
     """All files of an output's pattern; none where a wildcard is not constrained to names."""
     parts = re.split(r"\{(\w+),?([^{}]*)\}", pattern)  # text, wildcard, constraint, text, …
     names = {wildcard: re.sub(r"\\(.)", r"\1", some).split("|") for wildcard, some in zip(parts[1::3], parts[2::3])}
-    if not all(re.fullmatch(r"[\w.-]+", name) for some in names.values() for name in some):
+    if not all(re.fullmatch(r"[\w.@-]+", name) for some in names.values() for name in some):
         return []
     bare = "".join(f"{{{part}}}" if i % 3 == 1 else part for i, part in enumerate(parts) if i % 3 < 2)
     return [bare.format_map(dict(zip(names, values))) for values in product(*names.values())]
@@ -92,7 +92,7 @@ def _unlisted_rate(path: str, plan: Plan) -> str | None:
     rates = {str(lr): abs(lr - float(rate)) for lr in plan.params.segmenting(model)}
     if rate in rates:
         return None
-    size = plan.params.models[model]["size"]
+    size = plan.params.entry(model)["size"]
     return (
         f"ade20k.sizes.{size}.lrs of scale {plan.params.scale} is {', '.join(rates)} (so spelled in paths), no {rate};"
         f" did you mean {folder}/{model}/{min(rates, key=rates.get)}/{file}?"

@@ -3,7 +3,7 @@
 import functools
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from cae.errors import UserError
 from cae.params.ade20k import Segmentation, Segmentations
@@ -17,13 +17,16 @@ from cae.params.models import Pretraining, Size, read_model
 from cae.params.probes import Probes
 from cae.params.recipes import MaskedRecipe, Recipes
 from cae.params.resources import AllResources
-from cae.params.strict import Name, Seed, Strict, moved, refusal, unknown
+from cae.params.strict import Name, Seed, Seeds, Strict, moved, refusal, unknown
 from cae.params.tokenizers import Tokenizer
 
 
 class Params(Strict):
     scale: Name
     seed: Seed
+    seeds: Seeds | None = (
+        None  # of every model that names none of its own: each is a run, the first of them as without any
+    )
     datasets: Datasets
     image: Image
     view: View
@@ -49,6 +52,20 @@ class Params(Strict):
         if not isinstance(only, list) or not isinstance(models, dict):
             return data
         return data | {"models": {name: entry if name in only else None for name, entry in models.items()}}
+
+    @model_validator(mode="after")
+    def first_seeds_are_the_own(self):
+        own = {("models", name): entry for name, entry in self.models.items() if entry}
+        for place, part in {(): {"seed": self.seed, "seeds": self.seeds}, **own}.items():
+            if part.get("seeds") is None:
+                continue
+            try:
+                first, *_ = TypeAdapter(Seeds).validate_python(part["seeds"], strict=True)
+            except ValidationError as error:
+                raise moved(error, lambda key, place=place: (*place, "seeds", *key)) from None
+            if first != (seed := part.get("seed", self.seed)):
+                raise refusal(f"the first must be {seed}, the `seed` without further ones", *place, "seeds")
+        return self
 
     @model_validator(mode="after")
     def names_are_known(self):
@@ -101,13 +118,32 @@ class Params(Strict):
         return self
 
     def pretrainings(self) -> dict[str, Pretraining]:
-        """The models that are run."""
-        return {name: self.pretraining(name) for name, entry in self.models.items() if entry is not None}
+        """The models that are run, a model's further seeds behind it."""
+        here = (name for name, entry in self.models.items() if entry is not None)
+        return {each: self.pretraining(each) for name in here for each in self.seeded(name)}
+
+    def seeded(self, name: str) -> list[str]:
+        """The model `name` with each of its seeds: the plain name, and <name>@<seed> with those further ones that it lists,
+        or the scale does where it names no seed of its own."""
+        entry = self.models[name]
+        seeds = entry.get("seeds") or (None if "seed" in entry else self.seeds) or [self.seed]
+        return [name, *(f"{name}@{seed}" for seed in seeds[1:])]
+
+    def seed_of(self, name: str) -> int:
+        """The seed that a model is evaluated with."""
+        _, further, seed = name.partition("@")
+        return int(seed) if further else self.seed
+
+    def entry(self, name: str) -> dict:
+        """What `models` says of a model, or of one of its further seeds."""
+        plain, further, seed = name.partition("@")
+        entry = {key: value for key, value in self.models[plain].items() if key != "seeds"}
+        return entry | ({"seed": int(seed)} if further else {})
 
     def pretraining(self, name: str) -> Pretraining:
         """The model `name`: what all share, its size, the method's recipe, its own entry, the later over the earlier."""
-        own = ("models", name)
-        entry = dict(self.models[name])
+        own = ("models", name.partition("@")[0])
+        entry = self.entry(name)
         size, method = entry.pop("size", None), entry.get("method")
         if size not in self.sizes:
             raise refusal(unknown(size, self.sizes), *own, "size")
@@ -152,7 +188,7 @@ class Params(Strict):
         return {lr: Segmentation(**one, lr=lr) for lr in one.pop("lrs")}
 
     def _of_size(self, name: str, sizes: dict[str, Strict], section: str) -> dict:
-        size = self.models[name]["size"]
+        size = self.entry(name)["size"]
         if size not in sizes:
             raise UserError(f"{section}.sizes: no recipe for the size {size!r} of {name}; there is: {', '.join(sizes)}")
         return sizes[size].model_dump()

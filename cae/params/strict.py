@@ -17,6 +17,15 @@ Seed = Annotated[int, Field(ge=0, lt=2**20)]  # the loop packs it into one numbe
 SHA256 = Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]  # of a file; its beginning is enough
 
 
+def _distinct(seeds: list[int]) -> list[int]:
+    if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
+        raise refusal(f"{twice[0]} is there twice")
+    return seeds
+
+
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+
+
 class Strict(BaseModel):
     """No unknown keys, no silent conversions."""
 

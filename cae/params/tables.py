@@ -7,7 +7,7 @@ from pydantic import ValidationError, field_validator
 
 from cae.errors import UserError
 from cae.params.files import read
-from cae.params.strict import Strict, describe, named, unknown
+from cae.params.strict import Name, Strict, describe, named, unknown
 
 Protocol = Literal[
     "finetune", "linear", "attentive", "supervised", "ade20k", "coco-mask", "coco-cascade", "food101", "clipart", "sketch"
@@ -18,7 +18,8 @@ PRIMARY = {"ade20k": "miou", "coco-mask": "box_ap", "coco-cascade": "box_ap"}  #
 class Row(Strict):
     """A row of a table. Without a model it is quoted; `paper` holds the numbers that the paper prints.
 
-    `cells`: the protocol behind each column that is run, where that is not every column by its own.
+    `cells`: the protocol behind each column that is run, where that is not every column by its own. `words`: what columns of
+    words say of this row, where that is not what they say of most.
     """
 
     group: str = ""
@@ -26,6 +27,7 @@ class Row(Strict):
     model: str | None = None
     cells: dict[str, Protocol] | None = None
     paper: dict[str, int | float] = {}
+    words: dict[str, str] = {}
 
 
 class Column(Strict):
@@ -36,9 +38,17 @@ class Column(Strict):
     metric: str
 
 
+class Words(Strict):
+    """A column of words, as the paper prints it; not run."""
+
+    heading: str
+    usual: str = ""  # of a row that says nothing else
+
+
 class Table(Strict):
     title: str
     note: str | None = None
+    words: dict[Name, Words] = {}
     facts: list[Literal["epochs", "crops", "tokenizer"]] = ["epochs"]  # columns about the model itself
     columns: dict[str, Column]
     rows: list[Row]
@@ -68,6 +78,9 @@ def load_tables(path: str | Path, models) -> dict[str, Table]:
             tables[named(name)] = table = Table.model_validate(raw)
         except ValidationError as error:
             raise UserError("\n".join(f"{path}: {name}: {describe(e)}" for e in error.errors())) from None
+        taken = {"model", "group", "method", "tokenizer", "epochs", "crops", *table.columns}  # in the CSV
+        if bad := table.words.keys() & taken:
+            raise UserError(f"{path}: {name}: words: {min(bad)} is another column's name")
         for row in table.rows:
             if row.model and row.model not in models:
                 raise UserError(f"{path}: {name}: model: {unknown(row.model, models)}")
@@ -76,4 +89,6 @@ def load_tables(path: str | Path, models) -> dict[str, Table]:
                 raise UserError(f"{path}: {name}: {row.method}: paper: {unknown(min(bad), valid)}")
             if bad := (row.cells or {}).keys() - table.columns.keys():
                 raise UserError(f"{path}: {name}: {row.method}: cells: {unknown(min(bad), table.columns)}")
+            if bad := row.words.keys() - table.words.keys():
+                raise UserError(f"{path}: {name}: {row.method}: words: {unknown(min(bad), table.words)}")
     return tables

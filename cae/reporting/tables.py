@@ -6,12 +6,13 @@ fourth, <table>-cells.csv, says of each cell where it comes from.
 
 import re
 from pathlib import Path
+from statistics import mean, stdev
 
 import pandas as pd
 
 from cae.errors import UserError
 from cae.files import atomic, read_json
-from cae.params import Table, read, unknown
+from cae.params import Row, Table, read, unknown
 
 MISSING, NOTHING = "–", "n/a"
 WHY = {MISSING: "not run", NOTHING: "does not apply"}
@@ -22,7 +23,7 @@ OURS_ALONE = {"tokenizer"}  # the paper's is the row's name
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LATEX |= {"ᵇ": "$^b$", "ᵐ": "$^m$", "∗": "$^*$", "–": "--", "×": r"$\times$", "λ": r"$\lambda$", "√": r"$\surd$"}
-LATEX |= {"†": r"$\dagger$"}
+LATEX |= {"†": r"$\dagger$", "±": r"$\pm$"}
 
 
 def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: list[str], output: str) -> None:
@@ -65,9 +66,10 @@ def read_cells(path: str, name: str, table: Table, metrics: list[str]) -> dict[t
     cells = {}
     for file in metrics:
         cell = read_json(file)
-        for key, valid in ("model", models), ("protocol", needed):
-            if cell.get(key) not in valid:
-                raise UserError(f"{file}: {key}: {unknown(cell.get(key), valid)} ({name} of {path})")
+        model = str(cell.get("model")).partition("@")[0]
+        for key, said, valid in ("model", model, models), ("protocol", cell.get("protocol"), needed):
+            if said not in valid:
+                raise UserError(f"{file}: {key}: {unknown(said, valid)} ({name} of {path})")
         if missing := needed[cell["protocol"]] - cell.keys():
             raise UserError(f"{file}: has no {min(missing)}; delete it and make it again ({name} of {path})")
         cells[cell["model"], cell["protocol"]] = cell
@@ -75,32 +77,58 @@ def read_cells(path: str, name: str, table: Table, metrics: list[str]) -> dict[t
 
 
 def provenance(table: Table, cells: dict, scale: str) -> pd.DataFrame:
-    """One line a cell that was run: its number, and the params, the code, the time, the file and the log behind it."""
+    """One line a cell that was run, and each seed of it: its number, and the params, the code, the time, the file and the
+    log behind it."""
     rows = []
     for row in table.rows:
         for column, protocol in table.cells_of(row).items():
-            if cell := cells.get((row.model, protocol)):
-                file = f"results/{scale}/evaluate/{protocol}/{row.model}.json"
-                log = f"work/{scale}/logs/{LOGS.get(protocol, protocol)}/{row.model}.log"
+            for model, cell in seeds_of(cells, row.model, protocol).items():
+                file = f"results/{scale}/evaluate/{protocol}/{model}.json"
+                log = f"work/{scale}/logs/{LOGS.get(protocol, protocol)}/{model}.log"
                 value, recorded = cell[table.columns[column].metric], (cell.get(key) for key in RECORDED)
-                rows.append([row.model, column, protocol, value, *recorded, file, log, cell.get("note", "")])
+                rows.append([model, column, protocol, value, *recorded, file, log, cell.get("note", "")])
     return pd.DataFrame(rows, columns=["model", "column", "protocol", "value", *RECORDED, "metrics", "log", "note"])
 
 
+def seeds_of(cells: dict, model: str | None, protocol: str) -> dict[str, dict]:
+    """Metrics of a model and of its further seeds, <model>@<seed>, by name."""
+    return {name: cell for (name, by), cell in cells.items() if by == protocol and name.partition("@")[0] == model}
+
+
 def join(table: Table, facts: dict, cells: dict) -> pd.DataFrame:
-    """One line a row, in the order of the params; ours and the paper's number side by side, None for none."""
+    """One line a row, in the order of the params; ours and the paper's number side by side, None for none.
+
+    Where some model has several seeds, ours is their mean, and behind it are their sample standard deviation (`_sd`, none of a
+    single seed) and their number (`_n`).
+    """
+    several = any("@" in model for model, _ in cells)
     rows = []
     for row in table.rows:
         ours = dict(facts.get(row.model, {}))
         for column, protocol in table.cells_of(row).items():
-            ours[column] = cells.get((row.model, protocol), {}).get(table.columns[column].metric)
-        out = {"model": row.model, "group": row.group or None, "method": row.method}
+            numbers = [cell[table.columns[column].metric] for cell in seeds_of(cells, row.model, protocol).values()]
+            if numbers:
+                ours[column] = mean(numbers) if len(numbers) > 1 else numbers[0]
+                ours |= {f"{column}_sd": stdev(numbers) if len(numbers) > 1 else None, f"{column}_n": len(numbers)}
+        out = {"model": row.model, "group": row.group or None, "method": name_of(row, ours.get("tokenizer"))}
+        out |= {key: row.words.get(key, words.usual) for key, words in table.words.items()}
         for column in (*table.facts, *table.columns):
             out[column] = ours.get(column)
             if column not in OURS_ALONE:
                 out[f"{column}_paper"] = row.paper.get(column)
+            if several and column in table.columns:
+                out |= {f"{column}_{what}": ours.get(f"{column}_{what}") for what in ("sd", "n")}
         rows.append(out)
     return pd.DataFrame(rows, dtype=object)
+
+
+def name_of(row: Row, tokenizer: str | None) -> str:
+    """A row's name; where another kind of tokenizer stands for the one that it names, e.g. "dvae (d-VAE, 128 codes)", that
+    too."""
+    kind = re.search(r"\((.*),", tokenizer or "")
+    if not kind or kind[1] in row.method:
+        return row.method
+    return f"{row.method} (here {tokenizer.partition(' (')[2]}".replace(") (", "; ")
 
 
 def notes_of(table: Table, csv: pd.DataFrame, said: pd.Series, scale: str) -> list[str]:
@@ -109,6 +137,9 @@ def notes_of(table: Table, csv: pd.DataFrame, said: pd.Series, scale: str) -> li
     notes = [table.note.strip()] if table.note else []
     notes += [note for note in said.unique() if note]
     body = cells_as_text(csv, table)
+    counts = csv[[f"{name}_n" for name in table.columns if f"{name}_n" in csv]].stack()
+    if several := sorted({int(n) for n in counts.dropna() if n > 1}):
+        notes.append(f"a ± b: mean and sample standard deviation of {' or '.join(map(str, several))} seeds.")
     marks = [f"{mark}: {why}" for mark, why in WHY.items() if body.eq(mark).any(axis=None)]
     notes += ["; ".join(marks) + "."] if marks else []
     if scale != "paper":
@@ -120,24 +151,53 @@ def notes_of(table: Table, csv: pd.DataFrame, said: pd.Series, scale: str) -> li
 
 
 def cells_as_text(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """The body as a reader sees it: one decimal, a mark for a number of ours that is not there, no column for programs."""
+    """The body as a reader sees it: one decimal, the spread over seeds behind a mean, a mark for a number of ours that is
+    not there, no column for programs."""
     headings = FACTS | {name: column.heading for name, column in table.columns.items()}
     here = csv[[*table.facts, *table.columns]].notna().any(axis=1)  # rows of models that this scale has
     left_out = {(row.model, c) for row in table.rows if row.model for c in table.columns.keys() - table.cells_of(row)}
 
-    def text(value, column, missing=""):
-        return missing if pd.isna(value) else format(value, "" if column in FACTS else ".1f")
+    def text(value, column, missing="", spread=None):
+        known = missing if pd.isna(value) else format(value, "" if column in FACTS else ".1f")
+        return known if pd.isna(spread) else f"{known} ± {spread:.1f}"
 
     body = {("Method", ""): csv["method"]}
+    body |= {(words.heading, ""): csv[key].fillna("") for key, words in table.words.items()}
     for column in (*table.facts, *table.columns):
         nothing = here if column in FACTS else [(model, column) in left_out for model in csv["model"]]
         quoted = csv["model"].isna()
         marks = ["" if q else NOTHING if none else MISSING for q, none in zip(quoted, nothing)]
         pair = column not in OURS_ALONE
-        body[headings[column], "ours" if pair else ""] = [text(v, column, mark) for v, mark in zip(csv[column], marks)]
+        spreads = csv.get(f"{column}_sd", [None] * len(csv))
+        body[headings[column], "ours" if pair else ""] = [
+            text(v, column, mark, spread) for v, mark, spread in zip(csv[column], marks, spreads)
+        ]
         if pair:
             body[headings[column], "paper"] = [text(v, column) for v in csv[f"{column}_paper"]]
     return pd.DataFrame(body)
+
+
+def best_cells(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """Which cells of `cells_as_text` hold the best number of their column, in the shape of it: of ours and of the paper's
+    each by itself, within each group of rows ("Methods using ViT-B").
+
+    All rows of a group compete, random initialisation, supervised and quoted ones too; but not a number of another protocol
+    than its column's, which stands there for reference (DeiT's own accuracy in Table 1). Numbers that are printed alike are
+    best alike; where none is printed above another, none is.
+    """
+    body = cells_as_text(csv, table)
+    best = pd.DataFrame(False, index=body.index, columns=body.columns)
+    groups = csv["group"].fillna("").to_numpy()
+    apart = {
+        (row.model, c) for row in table.rows for c, p in table.cells_of(row).items() if p != table.columns[c].protocol
+    }
+    for name, column in table.columns.items():
+        competes = [(model, name) not in apart for model in csv["model"]]
+        for whose, key in ("ours", name), ("paper", f"{name}_paper"):
+            numbers = pd.to_numeric(csv[key]).map("{:.1f}".format).astype(float).where(competes)
+            most, least = (numbers.groupby(groups).transform(which) for which in ("max", "min"))
+            best[column.heading, whose] = numbers.eq(most) & (most > least)
+    return best
 
 
 def with_groups(body: pd.DataFrame, groups: pd.Series, heading) -> pd.DataFrame:
@@ -161,7 +221,9 @@ def markdown(csv: pd.DataFrame, table: Table, title: str, notes: list[str]) -> s
 
 
 def latex(csv: pd.DataFrame, table: Table, notes: list[str], label: str) -> str:
-    body = cells_as_text(csv, table).map(escape_latex).rename(columns=escape_latex)
+    """For the package booktabs; `best_cells` are bold."""
+    body, best = cells_as_text(csv, table).map(escape_latex), best_cells(csv, table)
+    body = body.mask(best, r"\textbf{" + body + "}").rename(columns=escape_latex)
     # \rlap lets a group's heading reach over the empty cells to its right without widening the first column.
     body = with_groups(body, csv["group"], lambda group: rf"\rlap{{\textit{{{escape_latex(group)}}}}}")
     text = body.style.hide(axis="index").to_latex(
@@ -169,7 +231,11 @@ def latex(csv: pd.DataFrame, table: Table, notes: list[str], label: str) -> str:
         position_float="centering", hrules=True, multicol_align="c",
         column_format="".join("r" if whose else "l" for _, whose in body),
     )  # fmt: skip
-    return "% \\usepackage{booktabs}\n" + text
+    pairs = "".join(rf"\cmidrule(lr){{{i}-{i + 1}}}" for i, (_, whose) in enumerate(body, 1) if whose == "ours")
+    top, head, rest = re.split(r"(?<=\\toprule\n)(.*\n)", text, maxsplit=1)
+    first, *others = re.split(r"(?=\\rlap)", rest)
+    rest = first + "\\midrule\n".join(others)
+    return f"% \\usepackage{{booktabs}}\n{top}{head}{pairs}\n{rest}"
 
 
 def escape_latex(text: str) -> str:

@@ -138,3 +138,55 @@ def test_only_some_models_are_run_and_the_others_stay_known(paper):
     assert Params(**json.loads(few.model_dump_json())) == few  # as the page is told them
     less = load(PARAMS / "paper.yaml", {"models": {"cae-b-1600": None}})  # though figure 5 shows it
     assert less.pretrainings().keys() == paper.models.keys() - {"cae-b-1600"}
+
+
+def test_seeds_add_models_and_leave_those_that_are_there_as_they_are(paper):
+    few = load(PARAMS / "paper.yaml", {"models": {"cae-b-300": {"seeds": [0, 7, 3]}}})
+    names = list(few.pretrainings())
+    assert [name for name in names if name not in paper.models] == ["cae-b-300@7", "cae-b-300@3"]
+    at = names.index("cae-b-300")
+    assert names[at : at + 3] == few.seeded("cae-b-300") and few.seeded("cae-b-800") == ["cae-b-800"]
+    for name in paper.models:
+        assert few.pretraining(name).model_dump_json() == paper.pretraining(name).model_dump_json()
+    assert few.pretraining("cae-b-300@7").model_dump() == paper.pretraining("cae-b-300").model_dump() | {"seed": 7}
+    assert [few.seed_of(name) for name in few.seeded("cae-b-300")] == [0, 7, 3]
+    assert few.segmenting("cae-b-300@7") == few.segmenting("cae-b-300")
+    assert Params(**json.loads(few.model_dump_json())) == few  # as the page is told them
+
+
+def test_a_scales_seeds_are_those_of_every_model_without_its_own():
+    models = {
+        "mae-b-300": {"seed": 5},
+        "cae-b-800": {"seed": 5, "seeds": [5, 1]},
+        "cae-b-1600": None,
+        "random-b": {"seeds": [0]},
+    }
+    params = load(PARAMS / "demo.yaml", {"seeds": [0, 1], "models": models})
+    assert params.seeded("cae-b-300") == ["cae-b-300", "cae-b-300@1"] and params.seeded("mae-b-300") == ["mae-b-300"]
+    assert params.seeded("cae-b-800") == ["cae-b-800", "cae-b-800@1"] and params.seeded("random-b") == ["random-b"]
+    assert [params.pretraining(name).seed for name in params.seeded("cae-b-800")] == [5, 1]
+    assert not {"cae-b-1600", "cae-b-1600@1"} & params.pretrainings().keys()
+    assert len(params.pretrainings()) == 2 * (len(params.models) - 1) - 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": [1, 0]}, "seeds: the first must be 0, the `seed` without further ones"),
+        ({"seeds": [0, 2, 2]}, "seeds: 2 is there twice"),
+        ({"seeds": []}, "seeds: List should have at least 1 item"),
+        ({"seeds": [0, -1]}, "seeds.1: Input should be greater than or equal to 0"),
+        ({"seed": 3, "seeds": [0, 3]}, "seeds: the first must be 3, "),
+        ({"models": {"cae-b-300": {"seeds": [1]}}}, "models.cae-b-300.seeds: the first must be 0, "),
+        ({"models": {"cae-b-300": {"seed": 4, "seeds": [0, 4]}}}, "models.cae-b-300.seeds: the first must be 4, "),
+        ({"models": {"cae-b-300": {"seeds": [0, 1, 1]}}}, "models.cae-b-300.seeds: 1 is there twice"),
+        ({"models": {"cae-b-300": {"seeds": 2}}}, "models.cae-b-300.seeds: Input should be a valid list"),
+        ({"models": {"cae-b-300": {"seeds": [0, "1"]}}}, "models.cae-b-300.seeds.1: Input should be a valid integer"),
+        ({"models": {"cae-b@1": {"method": "cae", "size": "base", "epochs": 1}}}, "not a name: 'cae-b@1'"),
+        ({"panels": ["cae-b-300@1"], "seeds": [0, 1]}, "panels: unknown key 'cae-b-300@1'; did you mean 'cae-b-300'?"),
+    ],
+)
+def test_mistakes_in_seeds_are_named(change, message):
+    with pytest.raises(UserError) as error:
+        load(PARAMS / "paper.yaml", change)
+    assert str(error.value).startswith("overrides: ") and message in str(error.value)

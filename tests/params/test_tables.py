@@ -44,6 +44,13 @@ def test_cells_are_every_column_unless_a_row_says_which(paper):
         ("cells: {attentive:", "cells: {supervised:", "table1: DeiT: cells: unknown key 'supervised'"),
         ("attentive: supervised}", "attentive: supervise}", "table1: rows.1.cells.attentive: Input should be"),
         ("facts: [tokenizer,", "facts: [tokeniser,", "table7: facts.0: Input should be"),
+        ("words: {align: √}", "words: {aling: √}", "table2: CAE: words: unknown key 'aling'; did you mean 'align'?"),
+        ("words: {decoder: {", "words: {epochs: {", "table2: words: epochs is another column's name"),
+        (
+            "heading: Decoder",
+            "headnig: Decoder",
+            "table2: words.decoder: unknown key 'headnig'; did you mean 'heading'?",
+        ),
         ("table3:", "table 3:", "table 3: not a name: 'table 3'"),
         ("crops: 2,", "corps: 2,", "table1: MoCo v3: paper: unknown key 'corps'; did you mean 'crops'?"),
     ],
@@ -68,4 +75,40 @@ def test_columns_name_a_protocol_and_one_of_its_metrics(paper):
                                  "coco-mask": ("coco-mask", "box_ap")}  # fmt: skip
     assert columns["table4"]["mask_ap75"] == ("coco-mask", "mask_ap75") and len(columns["table4"]) == 6
     assert columns["table5"]["box_ap"] == ("coco-cascade", "box_ap")
+    assert columns["table7"] == {
+        "linear": ("linear", "top1"),
+        "attentive": ("attentive", "top1"),
+        "ade20k": ("ade20k", "miou"),
+    }
     assert list(columns) == [f"table{i}" for i in range(1, 8)]
+
+
+def test_every_column_of_words_that_the_paper_prints_is_there(paper):
+    tables = load_tables(PARAMS / "tables.yaml", paper.models)
+    headings = {
+        name: [words.heading for words in table.words.values()] for name, table in tables.items() if table.words
+    }
+    supervision = ["Supervised", "Self-supervised"]
+    assert headings == {"table2": ["Decoder", "Align"], "table3": supervision, "table4": supervision,
+                        "table5": ["Backbone", "Dataset"], "table6": supervision}  # fmt: skip
+
+
+def test_words_say_how_a_model_is_trained(paper):
+    tables = load_tables(PARAMS / "tables.yaml", paper.models)
+    for name, table in tables.items():
+        for row in table.rows:
+            words = {key: row.words.get(key, each.usual) for key, each in table.words.items()}
+            recipe = paper.pretraining(row.model) if row.model else None
+            if "supervised" in words and recipe:
+                learns = recipe.method == "deit", recipe.method != "deit" and recipe.epochs > 0
+                assert (words["supervised"], words["self_supervised"]) == tuple("×√"[it] for it in learns), (name, row)
+            if "decoder" in words:
+                has = recipe.decoder_depth > 0, recipe.alignment_weight > 0
+                assert (words["decoder"], words["align"]) == tuple("×√"[it] for it in has), row
+            if "backbone" in words and recipe:
+                assert words["backbone"] == "ViT-B" and recipe.width == paper.sizes["base"].width
+
+
+def test_table_7_is_whole(paper):
+    rows = load_tables(PARAMS / "tables.yaml", paper.models)["table7"].rows
+    assert [row.paper["ade20k"] for row in rows] == [49.7, 50.2, 50.7, 51.1, 50.1, 50.1, 54.7, 54.7]

@@ -4,10 +4,13 @@ import csv
 import json
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from cae.errors import UserError
+from cae.params import Row, Table
 from cae.reporting import tables
 
 TABLES = {
@@ -113,7 +116,18 @@ def test_what_was_not_run_is_told_from_what_does_not_apply(make):
     text = (folder / "table7.md").read_text()
     head, _, cae, deit, absent = rows_of(text)
     assert head[:4] == ["Method", "Tokenizer", "Epochs", "Epochs, paper"]
-    assert cae == ["DALL-E", "dvae-64 (d-VAE, 64 codes)", "3", "300", "1", "1", "22.0", "", "–", ""]
+    assert cae == [
+        "DALL-E (here d-VAE, 64 codes)",
+        "dvae-64 (d-VAE, 64 codes)",
+        "3",
+        "300",
+        "1",
+        "1",
+        "22.0",
+        "",
+        "–",
+        "",
+    ]
     assert deit == ["DeiT", "n/a", "4", "300", "n/a", "", "n/a", "", "35.0", "79.9"]
     assert absent == ["Left out", "–", "–", "", "–", "", "n/a", "", "–", ""]
     assert "\n–: not run; n/a: does not apply.\n" in text
@@ -140,10 +154,95 @@ def test_latex_is_balanced_and_escaped(make):
     bare = re.sub(r"\\[\\{}&%#_$]", "", text)
     assert bare.count("{") == bare.count("}") and bare.count("$") == 2
     assert r"Quality of A \& B, 100\% measured" in text and r"note\_with" in text and r"$\lambda$\_2" in text
-    body = re.search(r"\\midrule\n(.*)\\bottomrule", text, re.S)[1].splitlines()
+    assert r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}\cmidrule(lr){6-7}" + "\n & ours & paper &" in text
+    head, *groups = re.search(r"\\toprule\n(.*)\\bottomrule", text, re.S)[1].split("\\midrule\n")
+    assert [group.splitlines()[0].split(" & ")[0] for group in groups] == [
+        rf"\rlap{{\textit{{{name}}}}}" for name in ("Using ViT-S", "Using ViT-B", "Another first")
+    ]
+    body = "".join(groups).splitlines()
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {6}
     assert all(line.endswith(r"\\") for line in body)
-    assert r"CAE & 3 & 300 & 22.1 & 51.8 & 30.0 & 65.0 \\" in body
+    assert r"CAE & 3 & 300 & \textbf{22.1} & 51.8 & 30.0 & 65.0 \\" in body
+
+
+WORDS = {
+    "title": "Words",
+    "facts": [],
+    "words": {"supervised": {"heading": "Supervised", "usual": "×"}, "dataset": {"heading": "Dataset"}},
+    "columns": {"linear": "LIN"},
+    "rows": [{"method": "CAE", "model": "cae-s", "words": {"dataset": "ImageNet-1K"}},
+             {"method": "DeiT", "model": "deit-s", "words": {"supervised": "√", "dataset": "ImageNet-1K"}},
+             {"method": "Quoted†", "paper": {"linear": 1.0}}],
+}  # fmt: skip
+TABLES["words"] = WORDS
+BEST = {
+    "title": "Best of groups",
+    "facts": [],
+    "columns": {"linear": "LIN", "attentive": "ATT"},
+    "rows": [
+        {"group": "S", "method": "Random", "model": "a"},
+        {"group": "S", "method": "CAE", "model": "b", "paper": {"linear": 2.0, "attentive": 65.0}},
+        {"group": "S", "method": "DeiT", "model": "c", "cells": {"attentive": "supervised"},
+         "paper": {"attentive": 79.9}},
+        {"group": "B", "method": "CAE", "model": "d", "paper": {"linear": 1.0, "attentive": 7.0}},
+        {"group": "B", "method": "Quoted†", "paper": {"linear": 1.0, "attentive": 8.0}},
+        {"group": "B", "method": "MAE", "model": "e", "paper": {"linear": 0.5}},
+    ],
+}  # fmt: skip
+TABLES["best"] = BEST
+BEST_CELLS = {("a", "linear"): 12.04, ("b", "linear"): 11.9, ("a", "attentive"): 1.0, ("b", "attentive"): 3.0,
+              ("c", "supervised"): 99.0, ("d", "linear"): 5.04, ("e", "linear"): 4.96, ("d", "attentive"): 5.0}  # fmt: skip
+
+
+def test_the_best_of_each_column_and_group_is_bold_ours_and_the_papers_apart(make):
+    folder = make(BEST_CELLS, "best")
+    frame, table = pd.read_csv(folder / "best.csv"), Table.model_validate(BEST)
+    best = tables.best_cells(frame, table)
+    body = tables.cells_as_text(frame, table)
+    assert best.shape == body.shape and list(best) == list(body) and best.to_numpy().dtype == bool
+    assert [(body["Method", ""][i], *body.columns[j], body.iat[i, j]) for i, j in zip(*best.to_numpy().nonzero())] == [
+        ("Random", "LIN", "ours", "12.0"),
+        # alone with its number of the paper in LIN; DeiT's own accuracy stands for reference, as 79.9 does
+        ("CAE", "ATT", "ours", "3.0"),
+        ("CAE", "LIN", "paper", "1.0"),  # as printed: one of two
+        ("Quoted†", "LIN", "paper", "1.0"),
+        ("Quoted†", "ATT", "paper", "8.0"),
+    ]  # 5.04 and 4.96 are printed alike, and none is above them
+    text = (folder / "best.tex").read_text()
+    assert text.count(r"\textbf{") == 5 and r"Quoted$\dagger$ &  & \textbf{1.0} &  & \textbf{8.0} \\" in text
+    assert "**" not in (folder / "best.md").read_text().replace("**S**", "").replace("**B**", "")
+
+
+def test_words_stand_behind_the_method_in_every_file(make):
+    folder = make({("cae-s", "linear"): 22.0}, "words")
+    rows = list(csv.DictReader((folder / "words.csv").open()))
+    assert list(rows[0])[:6] == ["model", "group", "method", "supervised", "dataset", "linear"]
+    assert [(row["supervised"], row["dataset"]) for row in rows] == [
+        ("×", "ImageNet-1K"),
+        ("√", "ImageNet-1K"),
+        ("×", ""),
+    ]
+    head, _, *lines = rows_of((folder / "words.md").read_text())
+    assert head[:4] == ["Method", "Supervised", "Dataset", "LIN"]
+    assert [line[1:3] for line in lines] == [["×", "ImageNet-1K"], ["√", "ImageNet-1K"], ["×", ""]]
+    text = (folder / "words.tex").read_text()
+    assert r"\begin{tabular}{lllrr}" in text and r"DeiT & $\surd$ & ImageNet-1K & " in text
+    table = Table.model_validate(WORDS)  # as the page reads them: empty words are no missing numbers
+    assert list(tables.cells_as_text(pd.read_csv(folder / "words.csv"), table)["Dataset", ""])[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "tokenizer", "name"),
+    [
+        ("DALL-E", "dalle (DALL-E, 8192 codes)", "DALL-E"),
+        ("DALL-E", None, "DALL-E"),  # released
+        ("DALL-E", "dvae (d-VAE, 128 codes)", "DALL-E (here d-VAE, 128 codes)"),
+        ("VQGAN (OpenImages)", "x-y (d-VAE, 64 codes)", "VQGAN (OpenImages; here d-VAE, 64 codes)"),
+        ("d-VAE (ImageNet-1K)", "dvae-64 (d-VAE, 64 codes)", "d-VAE (ImageNet-1K)"),
+    ],
+)
+def test_a_row_says_which_tokenizer_stands_for_the_one_that_it_names(method, tokenizer, name):
+    assert tables.name_of(Row(method=method), tokenizer) == name
 
 
 def test_a_misspelt_table_is_named_with_the_nearest(make):
@@ -199,3 +298,52 @@ def test_probes_share_a_log(make):
 def test_metrics_without_the_columns_number_are_refused(make):
     with pytest.raises(UserError, match="coco-mask-cae-s.json: has no mask_ap50"):
         make({("cae-s", "coco-mask"): {"box_ap": 1.0}}, "table4")
+
+
+SEEDS = {("cae-s", "linear"): 22.0625, ("cae-s@1", "linear"): 23.5, ("cae-s@7", "linear"): 20.0,
+         ("cae-s", "attentive"): 30.0, ("cae-s@1", "attentive"): 30.0, ("cae-s@7", "attentive"): 30.0,
+         ("random-s", "linear"): 11.04, ("random-s@1", "linear"): 12.04}  # fmt: skip
+
+
+def test_seeds_become_a_mean_with_its_spread(make):
+    folder = make(SEEDS)
+    rows = {row["model"]: row for row in csv.DictReader((folder / "table1.csv").open())}
+    assert list(rows) == ["random-s", "cae-s", "cae-b", ""]
+    assert list(rows["cae-s"])[5:] == ["linear", "linear_paper", "linear_sd", "linear_n", "attentive", "attentive_paper",
+                                       "attentive_sd", "attentive_n"]  # fmt: skip
+    numbers = np.array([22.0625, 23.5, 20.0])
+    assert float(rows["cae-s"]["linear"]) == pytest.approx(numbers.mean(), abs=1e-12)
+    assert float(rows["cae-s"]["linear_sd"]) == pytest.approx(numbers.std(ddof=1), abs=1e-12)
+    assert [rows["cae-s"][key] for key in ("linear_n", "linear_paper", "attentive_sd", "attentive_n")] == [
+        "3",
+        "51.8",
+        "0.0",
+        "3",
+    ]
+    assert float(rows["random-s"]["linear_sd"]) == pytest.approx(0.5**0.5) and rows["random-s"]["linear_n"] == "2"
+    assert [rows["random-s"][f"attentive{what}"] for what in ("", "_sd", "_n")] == ["", "", ""]
+    text = (folder / "table1.md").read_text()
+    assert rows_of(text)[4] == ["CAE", "3", "300", "21.9 ± 1.8", "51.8", "30.0 ± 0.0", "65.0"]
+    assert "\na ± b: mean and sample standard deviation of 2 or 3 seeds.\n" in text
+    assert r"\textbf{21.9 $\pm$ 1.8} & 51.8" in (folder / "table1.tex").read_text()
+    table = Table.model_validate(TABLES["table1"])  # as the page reads it
+    assert list(tables.cells_as_text(pd.read_csv(folder / "table1.csv"), table)["LIN", "ours"])[1] == "21.9 ± 1.8"
+
+
+def test_each_seed_says_where_its_number_comes_from(make):
+    cells = list(csv.DictReader((make(SEEDS) / "table1-cells.csv").open()))
+    said = [(cell["model"], cell["value"]) for cell in cells if cell["column"] == "linear"]
+    assert said == [("random-s", "11.04"), ("random-s@1", "12.04"), ("cae-s", "22.0625"), ("cae-s@1", "23.5"),
+                    ("cae-s@7", "20.0")]  # fmt: skip
+    assert "results/demo/evaluate/linear/cae-s@7.json" in {cell["metrics"] for cell in cells}
+    with pytest.raises(UserError, match="model: unknown key 'cae-x'"):
+        make({("cae-x@1", "linear"): 1.0})
+
+
+def test_a_table_of_one_seed_has_no_columns_of_several(make):
+    text = (make(CELLS) / "table1.csv").read_text()
+    assert "_sd" not in text and "_n," not in text
+    rows = {
+        row["model"]: row for row in csv.DictReader((make(CELLS | {("cae-s@1", "linear"): 2.0}) / "table1.csv").open())
+    }
+    assert (rows["random-s"]["linear_n"], rows["random-s"]["linear_sd"], rows["cae-s"]["linear_n"]) == ("1", "", "2")

@@ -136,6 +136,37 @@ def test_figures_and_panels_are_left_out_with_what_they_need():
     assert "cae-b-300-pixels-no-align" not in plan.models  # for figure 4 alone
 
 
+def test_seeds_of_a_model_are_evaluated_wherever_it_is_and_shown_by_the_first():
+    one, several = demo(), demo(models={name: {"seeds": [0, 3]} for name in ("cae-b-1600", "random-b", "deit-b-300")})
+    more = {"cae-b-1600@3", "random-b@3", "deit-b-300@3"}
+    assert set(several.cells) - set(one.cells) == {
+        (protocol, f"{model}@3") for protocol, model in one.cells if f"{model}@3" in more
+    }
+    assert set(several.models) - set(one.models) == more and several.trained != one.trained
+    assert several.drawn_from == one.drawn_from and several.figures == one.figures
+    assert several.facts_of("table1") == one.facts_of("table1")
+    assert several.tokenizers == one.tokenizers
+    assert [several.evaluation_json(model) for model in ("random-b", "random-b@3")] == ['{"seed": 0}', '{"seed": 3}']
+    # Its views are its own, so its tokens are; which tokenizer, is not.
+    cache = several.cache_of["cae-b-1600@3"]
+    assert set(several.wanted_caches) - set(one.wanted_caches) == {cache} and several.caches[cache][0] == "dvae"
+    both = demo(seeds=[0, 3])
+    assert both.cache_of["cae-b-300@3"] == both.cache_of["cae-b-800@3"] == cache
+    assert len(both.cells) == 2 * len(one.cells)
+
+
+def test_seeds_of_a_released_model_are_those_of_its_evaluations():
+    released = {"deit-b-300": {"source": "released", "file": "deit.pth", "seeds": [0, 1]}}
+    plan = demo(models=released)
+    cells = {protocol for protocol, model in plan.cells if model == "deit-b-300@1"}
+    assert {"ade20k", "coco-mask", "food101"} <= cells and "supervised" not in cells  # its own classifier is what it is
+    assert plan.release_json("deit-b-300@1") == plan.release_json("deit-b-300")
+
+
+def test_only_some_models_with_their_seeds():
+    assert demo(only=["mae-b-300"], seeds=[0, 1], panels=["mae-b-300"]).models == ["mae-b-300", "mae-b-300@1"]
+
+
 def test_only_some_models_are_asked_for():
     own = {"cae-b-ema": {"method": "cae", "size": "base", "epochs": 5, "alignment_momentum": 0.9}}
     plan = demo(only=["mae-b-300", "cae-b-ema"], models=own)

@@ -70,6 +70,28 @@ def test_a_models_params_rerun_it_and_what_hangs_on_it(finished, undo):
     }  # fmt: skip
 
 
+def test_a_seed_more_runs_what_is_new_and_the_tables_that_show_it(finished, undo):
+    finished.edit("params/demo.yaml", "mae-b-300: {", "mae-b-300: {seeds: [0, 1], ")
+    new = "mae-b-300@1"
+    jobs = finished.dry_run()
+    assert jobs.keys() == {
+        f"pretrain_model {new}", f"probe {new}", f"finetune finetune {new}", f"detect coco-mask {new}", *search_of(new),
+        "table table1", "table table3", "table table4", "models_table", "page", "all",
+    }  # fmt: skip
+    for job in (f"pretrain_model {new}", f"probe {new}", f"finetune finetune {new}", f"segment {new} 0.001"):
+        assert '"seed": 1' in jobs[job] and '"seed": 0' not in jobs[job]
+    assert f"results/demo/evaluate/linear/{new}.json" in jobs["table table1"]
+
+    finished.run("git", "checkout", "--quiet", ".")
+    finished.edit("params/demo.yaml", "scale: demo", "scale: demo\nseeds: [0, 1]")
+    jobs = finished.dry_run().keys()
+    trained = ("make_data", "train_tokenizer", "tokenize", "merge_tokens", "pretrain_model", "probe", "finetune", "segment",
+               "choose_learning_rate", "detect", "classify")  # fmt: skip
+    again = {job for job in jobs if job.startswith(trained) and "@1" not in job}
+    assert all(re.fullmatch(r"(tokenize|merge_tokens) dvae(-\d+)?-[0-9a-f]{8}( 1 1)?", job) for job in again) and again
+    assert not [job for job in jobs if job.startswith(("figure ", "tsne", "reconstruct", "masks_and_crops"))]
+
+
 def test_the_paths_of_data_and_the_machine_rerun_no_training(finished, undo):
     finished.edit("params/demo.yaml", "pretrain: {threads: 1, mem_mb: 1500", "pretrain: {threads: 2, mem_mb: 1600")
     assert finished.dry_run().keys() == {"page", "all"}  # the page shows all params

@@ -43,3 +43,12 @@ def test_what_a_scale_leaves_out_is_told_with_the_reason(tree):
         in text
     )
     assert f"\n{cell}: scale demo leaves cae-b-300 out: not in `only`\n" in text
+
+
+def test_a_seed_that_params_do_not_list_is_told_with_one_that_they_do(tree):
+    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nmodels: {cae-b-300: {seeds: [0, 5]}}\n")
+    of_mine = ("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--")
+    told = tree.run(*of_mine, CELL.replace("300", "300@6"), RUN.replace("300/0.0005", "300@5/7e-4"), status=1)
+    (tree.path / "params/mine.yaml").unlink()
+    assert f"no model cae-b-300@6 in scale demo; did you mean {CELL.replace('300', '300@5')}?" in told
+    assert f"no 7e-4; did you mean {RUN.replace('300', '300@5')}?" in told

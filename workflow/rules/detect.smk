@@ -29,8 +29,8 @@ rule detect:
     resources:
         **plan.machine("detect"),
     params:
-        json=lambda w: plan.json(
-            "seed",
+        json=lambda w: plan.evaluation_json(
+            w.model,
             cascade=w.protocol == "coco-cascade",
             **P.detecting(w.model).model_dump(),
         ),

@@ -37,7 +37,7 @@ rule probe:
     resources:
         **plan.machine("probe"),
     params:
-        json=plan.json("seed", **P.probes.model_dump()),
+        json=lambda w: plan.evaluation_json(w.model, **P.probes.model_dump()),
         code=code_hash("cae.tasks.probe"),
     shell:
         "python -m cae probe --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
@@ -95,8 +95,8 @@ rule finetune:
     resources:
         **plan.machine("finetune"),
     params:
-        json=lambda w: plan.json(
-            "seed", **P.finetuning(w.model, w.protocol).model_dump()
+        json=lambda w: plan.evaluation_json(
+            w.model, **P.finetuning(w.model, w.protocol).model_dump()
         ),
         code=code_hash("cae.tasks.finetune"),
     shell:

@@ -28,8 +28,8 @@ rule segment:
     resources:
         **plan.machine("segment"),
     params:
-        json=lambda w: plan.json(
-            "seed", **P.segmenting(w.model)[float(w.lr)].model_dump()
+        json=lambda w: plan.evaluation_json(
+            w.model, **P.segmenting(w.model)[float(w.lr)].model_dump()
         ),
         code=code_hash("cae.tasks.segment"),
     shell:
