@@ -15,7 +15,15 @@ from cae.errors import UserError
 from cae.reporting.figures import caption_of, module_of
 from workflow import failures
 from workflow.code_hash import code_hash
-from workflow.plan import DETECTORS, TRANSFERS, Plan, load_params, one_of, option
+from workflow.plan import (
+    DETECTORS,
+    TRANSFERS,
+    Plan,
+    as_json,
+    load_params,
+    one_of,
+    option,
+)
 from workflow.targets import check_targets
 
 min_version("9.27")
@@ -46,6 +54,7 @@ rule all:
     default_target: True
     input:
         f"reports/{P.scale}/index.html",
+        f"reports/{P.scale}/tables/claims.csv",
     localrule: True
 
 
@@ -57,6 +66,7 @@ include: "workflow/rules/segment.smk"
 include: "workflow/rules/detect.smk"
 include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/claims.smk"
 
 
 try:

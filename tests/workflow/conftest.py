@@ -39,6 +39,7 @@ for option in {"--output", "--linear", "--attentive", "--metrics"} & options.key
     names = folders.get(command, []) if option == "--output" else []
     files = [path / name for name in names] or [path, *map(path.with_suffix, beside)]
     files += [path.with_name(path.stem + "-cells.csv")] if command == "table" else []
+    files += [path.with_name(name) for name in ("claims-pairs.csv", "order.csv", "order.md")] if command == "claims" else []
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         # Weights are above the size to which Snakemake compares content if not told otherwise.

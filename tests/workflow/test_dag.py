@@ -242,3 +242,23 @@ def test_a_recipe_imports_no_released_model_again(tmp_path):
     assert tree.dry_run(*of_paper, "--", f"{folder}/model.safetensors") == {}
     tree.edit("params/paper.yaml", "mae_pretrain_vit_base.pth}", "another.pth}")
     assert tree.dry_run(*of_paper, "--", f"{folder}/model.safetensors").keys() == {"import_model mae-b-1600"}
+
+
+def test_claims_are_asked_of_every_table_and_of_figures_arrays(tree):
+    job = tree.dry_run("claims")["claims_table"]
+    for file in (
+        *(f"reports/demo/tables/table{i}{part}.csv" for i in range(1, 8) for part in ("", "-cells")),
+        "results/demo/analyze/figure4.npz",
+        "results/demo/analyze/figure5.npz",
+    ):
+        assert f" {file}" in job
+    assert '"figure5": ["cae-b-1600", "random-b"]' in job
+    assert "claims_table" in tree.dry_run()  # of the whole report, too
+
+
+def test_a_claim_that_names_no_cell_is_told_at_planning(tmp_path):
+    tree = copy(tmp_path)
+    tree.edit("params/claims.yaml", "[table1, cae-s-300, linear]", "[table1, cae-s-300, linaer]")
+    said = tree.run("snakemake", "--dry-run", status=1)
+    assert "params/claims.yaml: cae-beit-linear: pairs.0: table1: cae-s-300: unknown key 'linaer'; did you mean" in said
+    assert "Traceback" not in said

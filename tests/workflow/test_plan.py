@@ -154,3 +154,18 @@ def test_a_model_is_pretrained_on_imagenet():
     plan = demo(datasets={"imagenet": None}, only=["mae-b-300"], models=released, panels=["mae-b-300"])
     assert plan.figures == ["segmentation", "detection"]
     assert {plan.data_of(protocol) for protocol, _ in plan.cells} == {"ade20k", "coco"}
+
+
+def test_a_claim_of_a_cell_that_is_nowhere_is_told_before_any_work(tmp_path):
+    text = (ROOT / "params/claims.yaml").read_text()
+    (tmp_path / "claims.yaml").write_text(text.replace("[table2, cae-b-300, ade20k]", "[table2, cae-b-301, ade20k]", 1))
+    with pytest.raises(
+        UserError, match="claims.yaml: alignment: pairs.1: table2: unknown key 'cae-b-301'; did you mean"
+    ):
+        Plan(load(ROOT / "params/demo.yaml"), TABLES, str(tmp_path / "claims.yaml"))
+
+
+def test_claims_ask_for_the_figures_that_a_scale_has():
+    assert {"figure4", "figure5"} <= demo().claimed.keys()
+    other = demo(analyses={"figure5": {"models": ["cae-b-300", "random-b"]}}, models={"cae-b-300-pixels": None})
+    assert other.claimed["figure5"] == ["cae-b-300", "random-b"] and "figure4" not in other.claimed
