@@ -110,8 +110,10 @@ def of_figure(cell: Cell, arrays: dict) -> Number:
     if value.ndim == 0:
         return Number(None, float(value), {})
     if cell.column == "mse":
-        value = value.mean(), value.std(ddof=1) / sqrt(len(value))
-    return Number(None, float(value[0]), {IMAGES: float(value[1])})
+        value = value.mean(), value.std(ddof=1) / sqrt(len(value)) if len(value) > 1 else np.nan
+    return Number(
+        None, float(value[0]), {IMAGES: float(value[1])} if np.isfinite(value[1]) else {}
+    )  # of one image: none
 
 
 def some(value) -> float | None:

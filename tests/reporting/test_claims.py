@@ -186,6 +186,12 @@ def test_numbers_of_figures_have_errors_over_images_where_they_have_images(judge
     assert {line["paper"] for line in said["claims.csv"]} == {""}
 
 
+def test_a_single_image_has_no_error(judge):
+    stated = {"mse": claim((("figure4", "a", "mse"), ("figure4", "b", "mse")))}
+    line = one(judge(stated, {}, {"figure4": (["a", "b"], {"mse": np.array([[0.04], [0.02]])})}))
+    assert (line["verdict"], line["rule"]) == ("holds", f"above; noise: {FLAT}")
+
+
 def test_order_is_spearmans_and_kendalls_with_ties(judge):
     """Paper 40 30 30 20 10, ours 3 4 2 2 1. Ranks 5 3.5 3.5 2 1 and 4 5 2.5 2.5 1: rho = 7.25 / 9.5. Of the ten pairs
     (b, c) is tied in the paper and (c, d) in ours, (a, b) is reversed, seven agree: tau-b = 6 / 9."""
