@@ -59,6 +59,7 @@ rule all:
     default_target: True
     input:
         f"reports/{P.scale}/index.html",
+        f"reports/{P.scale}/tables/claims.csv",
     localrule: True
 
 
@@ -70,6 +71,7 @@ include: "workflow/rules/segment.smk"
 include: "workflow/rules/detect.smk"
 include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/claims.smk"
 
 
 try:

@@ -38,6 +38,8 @@ OPTIONS = {
     "metrics": dict(type=Path, help="file of one cell's metrics (JSON)"),
     "protocol": dict(help="name of the evaluation"),
     "tables": dict(type=Path),
+    "claims": dict(type=Path),
+    "figures": dict(help="of each figure, the models of its arrays (JSON text)"),
     "name": dict(),
     "scale": dict(),
     "code": dict(default="", help="a hash of the code that runs: an unfinished run of other code is refused"),
@@ -166,6 +168,12 @@ def table(a):
     main(a.tables, a.name, a.scale, json.loads(a.facts), a.inputs, a.output)
 
 
+def claims(a):
+    from cae.reporting.claims import main
+
+    main(a.claims, a.tables, json.loads(a.figures), a.inputs, a.scale, a.output)
+
+
 def figure(a):
     from cae.reporting.figures import main
 
@@ -203,6 +211,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "reconstruct": (reconstruct, "data models params output"),
     "tsne": (tsne, "data models params threads gpus output"),
     "table": (table, "tables name scale facts output inputs"),
+    "claims": (claims, "claims tables figures scale output inputs"),
     "figure": (figure, "name scale output inputs"),
     "models": (models, "scale output inputs"),
     "page": (page, "scale params output inputs"),

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from cae.errors import UserError
 from cae.files import text_hash
-from cae.params import Analyses, Params, Release, Row, layers, load_tables, merged, read, validate
+from cae.params import Analyses, Params, Release, Row, layers, load_claims, load_tables, merged, read, validate
 from workflow.figures import Figure, figures
 
 DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
@@ -49,7 +49,7 @@ def load_params(files: list[Path], overrides: dict) -> Params:
 class Plan:
     """The jobs that params/tables.yaml and the analyses ask for."""
 
-    def __init__(self, params: Params, tables: str = "params/tables.yaml"):
+    def __init__(self, params: Params, tables: str = "params/tables.yaml", claims: str = "params/claims.yaml"):
         self.params, self.tables = params, load_tables(tables, read(PAPER)["models"] | params.models)
         self.recipes = params.pretrainings()
         made_below = f"data/{params.scale}/"  # data sets that the project writes itself; others are only read
@@ -109,6 +109,13 @@ class Plan:
         idle = {name for name, tokenizer in tokenizers.items() if tokenizer not in self.tokenizers}
         idle |= set() if self.trained else {"training"}
         self.figures = [name for name in self.drawn_from if name not in idle]  # the others if asked for
+
+        # Figures' models are the paper's, and this scale's where it shows others.
+        printed, own = read(PAPER)["analyses"], params.analyses.model_dump()
+        shown = {name: [*printed[name]["models"], *own[name]["models"]] for name in own if "models" in own[name]}
+        self.claims = load_claims(claims, self.tables, shown)
+        claimed = set().union(*(claim.figures for claim in self.claims.values()))
+        self.claimed = {name: own[name]["models"] for name in self.analyses if name in claimed}
 
     def lacking(self, figure: Figure) -> str | None:
         """What a figure needs and this scale leaves out."""

@@ -8,6 +8,7 @@ Each job is given only the part it uses, as JSON (`Params.pretraining(model).mod
 
 from cae.params.ade20k import Segmentation, SegmentationShared
 from cae.params.analyses import Analyses, Figure3, Figure4, Figure5
+from cae.params.claims import FIGURES, Cell, Claim, load_claims
 from cae.params.coco import CropPolicy, Detection
 from cae.params.data import LAYOUTS, Crop, Image, Mask, Supervision, View
 from cae.params.files import layers, merge, merged, read

@@ -40,6 +40,7 @@ for option in {"--output", "--linear", "--attentive", "--metrics"} & options.key
     names = folders.get(command, []) if option == "--output" else []
     files = [path / name for name in names] or [path, *map(path.with_suffix, beside)]
     files += [path.with_name(path.stem + "-cells.csv")] if command == "table" else []
+    files += [path.with_name(name) for name in ("claims-pairs.csv", "order.csv", "order.md")] if command == "claims" else []
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         if command in ("make", "index"):  # of a data set that is elsewhere

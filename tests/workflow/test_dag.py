@@ -167,7 +167,10 @@ def test_what_a_scale_leaves_out_is_told_and_not_asked_for(tree):
     assert "figure4 is left out: it needs the model cae-b-300-pixels, which is not in `only`" in told and len(told) == 4
 
 
-@pytest.mark.parametrize("scale", [path.stem for path in (ROOT / "params").glob("*.yaml") if path.stem != "tables"])
+SCALES = {path.stem for path in (ROOT / "params").glob("*.yaml")} - {"tables", "claims"}
+
+
+@pytest.mark.parametrize("scale", sorted(SCALES))
 def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
     """Each planned command is read by the real command line, its params by the step's own types; no work is done."""
     from cae import cli
@@ -178,7 +181,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
                  "tasks.probe:main", "tasks.finetune:main", "tasks.segment:main", "tasks.choose:main",
                  "tasks.detect:main", "tasks.classify:main", "reporting.models:main",
                  "analysis.masks_and_crops:main", "analysis.reconstruction:main", "analysis.tsne:main",
-                 "reporting.tables:main", "reporting.figures:main", "reporting.page:main"):  # fmt: skip
+                 "reporting.tables:main", "reporting.claims:main", "reporting.figures:main", "reporting.page:main"):  # fmt: skip
         module, function = name.split(":")
         monkeypatch.setattr(import_module(f"cae.{module}"), function, lambda *_, name=name: done.append(name))
     jobs = tree.dry_run("--configfile", f"params/{scale}.yaml")
@@ -197,6 +200,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
         "tasks.detect",
         "tasks.classify",
         "tasks.tokenize",
+        "reporting.claims",
         "reporting.page",
     }
 
@@ -261,3 +265,23 @@ def test_a_recipe_imports_no_released_model_again(tmp_path):
     assert tree.dry_run(*of_paper, "--", f"{folder}/model.safetensors") == {}
     tree.edit("params/paper.yaml", "mae_pretrain_vit_base.pth}", "another.pth}")
     assert tree.dry_run(*of_paper, "--", f"{folder}/model.safetensors").keys() == {"import_model mae-b-1600"}
+
+
+def test_claims_are_asked_of_every_table_and_of_figures_arrays(tree):
+    job = tree.dry_run("claims")["claims_table"]
+    for file in (
+        *(f"reports/demo/tables/table{i}{part}.csv" for i in range(1, 8) for part in ("", "-cells")),
+        "results/demo/analyze/figure4.npz",
+        "results/demo/analyze/figure5.npz",
+    ):
+        assert f" {file}" in job
+    assert '"figure5": ["cae-b-1600", "random-b"]' in job
+    assert "claims_table" in tree.dry_run()  # of the whole report, too
+
+
+def test_a_claim_that_names_no_cell_is_told_at_planning(tmp_path):
+    tree = copy(tmp_path)
+    tree.edit("params/claims.yaml", "[table1, cae-s-300, linear]", "[table1, cae-s-300, linaer]")
+    said = tree.run("snakemake", "--dry-run", status=1)
+    assert "params/claims.yaml: cae-beit-linear: pairs.0: table1: cae-s-300: unknown key 'linaer'; did you mean" in said
+    assert "Traceback" not in said

@@ -199,3 +199,18 @@ def test_every_batch_is_known_by_its_key(paper):
     }  # fmt: skip
     plan = demo(models={"cae-b-300": {"batch_size": 64}}, datasets={"coco": None})
     assert plan.batches["imagenet"]["models.cae-b-300.batch_size"] == 64 and "coco" not in plan.batches
+
+
+def test_a_claim_of_a_cell_that_is_nowhere_is_told_before_any_work(tmp_path):
+    text = (ROOT / "params/claims.yaml").read_text()
+    (tmp_path / "claims.yaml").write_text(text.replace("[table2, cae-b-300, ade20k]", "[table2, cae-b-301, ade20k]", 1))
+    with pytest.raises(
+        UserError, match="claims.yaml: alignment: pairs.1: table2: unknown key 'cae-b-301'; did you mean"
+    ):
+        Plan(load(ROOT / "params/demo.yaml"), TABLES, str(tmp_path / "claims.yaml"))
+
+
+def test_claims_ask_for_the_figures_that_a_scale_has():
+    assert {"figure4", "figure5"} <= demo().claimed.keys()
+    other = demo(analyses={"figure5": {"models": ["cae-b-300", "random-b"]}}, models={"cae-b-300-pixels": None})
+    assert other.claimed["figure5"] == ["cae-b-300", "random-b"] and "figure4" not in other.claimed
