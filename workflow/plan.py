@@ -109,13 +109,16 @@ class Plan:
 
     def lacking(self, figure: Figure) -> str | None:
         """What a figure needs and this scale leaves out."""
-        if figure.dataset not in self.params.datasets:
+        if figure.dataset not in (None, *self.params.datasets):
             return f"it needs the data set {figure.dataset}, which is null"
         for model in figure.models:
             if model not in self.recipes:
-                how = "not in `only`" if self.params.only and model not in self.params.only else "null"
-                return f"it needs the model {model}, which is {how}"
+                return f"it needs the model {model}, which is {self.absence(model)}"
         return None
+
+    def absence(self, model: str) -> str:
+        """How params leave a model out."""
+        return "not in `only`" if self.params.only and model not in self.params.only else "null"
 
     def rows_of(self, table: str) -> list[Row]:
         return [row for row in self.tables[table].rows if row.model in self.recipes]
@@ -181,6 +184,16 @@ class Plan:
     def shards_of(self, cache: str, scale: str) -> list[str]:
         n = self.params.tokenizers[self.caches[cache][0]].shards
         return [f"results/{scale}/tokens/{cache}/shards/{k}-of-{n}.npy" for k in range(1, n + 1)]
+
+    def probes_of(self, figure: str, scale: str) -> list[str]:
+        """Weights of the attentive probes whose attention a figure shows: Figure 7, of all its models."""
+        models = self.shown[figure].models if figure == "figure7" else []
+        return [f"results/{scale}/attentive/{model}/model.safetensors" for model in models]
+
+    def attention_json(self, figure: str) -> str:
+        """What an analysis of attention is told; Figure 9 is of random crops."""
+        crops = ["view"] if figure == "figure9" else []
+        return self.json("seed", *crops, images=getattr(self.params.analyses, figure).images)
 
     def machine(self, step: str) -> dict:
         """A rule's `resources`. `gpu` is the name that the Slurm plugin knows."""

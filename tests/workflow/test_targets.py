@@ -8,7 +8,7 @@ CELL, RUN = "results/demo/evaluate/attentive/cae-b-300.json", "results/demo/ade2
 TOLD = {
     "tabel3": ("no table tabel3 in scale demo", "table3"),
     "pretrian": ("no file or rule pretrian in scale demo", "pretrain"),
-    "reports/demo/figures/figure11.png": ("no figure figure11 in scale demo", "reports/demo/figures/figure3.png"),
+    "reports/demo/figures/figure11.png": ("no figure figure11 in scale demo", "reports/demo/figures/figure1.png"),
     "results/demo/evaluate/attentive/cae-b-30.json": ("no model cae-b-30 in scale demo", CELL),
     "results/demo/evaluate/atentive/cae-b-300.json": ("no protocol atentive in scale demo", CELL),
     "results/demo/evalute/atentive/cae-b-300.json": ("no file or rule evalute .*; no protocol atentive in", CELL),
@@ -32,10 +32,12 @@ def test_misspelt_targets_are_told_with_the_nearest(tree):
 
 
 def test_what_a_scale_leaves_out_is_told_with_the_reason(tree):
-    tree.edit("workflow/plan.py", "        self.params, self.tables = ", (
-        "        self.left_out = {'figure9': 'coco: null', 'cae-h-1600': 'models: null'}\n        self.params, self.tables = "
-    ))  # fmt: skip
-    cell = "results/demo/evaluate/linear/cae-h-1600.json"
-    text = tree.run("snakemake", "--dry-run", "figure9", cell, status=1)
-    assert "\nfigure9: scale demo leaves figure9 out: coco: null\n" in text
-    assert f"\n{cell}: scale demo leaves cae-h-1600 out: models: null\n" in text
+    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nmodels: {moco-v3-b-300: null}\n")
+    cell = "results/demo/evaluate/linear/moco-v3-b-300.json"
+    arguments = ["--configfile", "params/mine.yaml", "--", "figure9", "results/demo/analyze/figure6.npz", cell]
+    text = tree.run("snakemake", "--dry-run", *arguments, status=1)
+    (tree.path / "params/mine.yaml").unlink()
+    for target, word in ("figure9", "figure9"), ("results/demo/analyze/figure6.npz", "figure6"):
+        reason = "it needs the model moco-v3-b-300, which is null"
+        assert f"\n{target}: scale demo leaves {word} out: {reason}\n" in text
+    assert f"\n{cell}: scale demo leaves moco-v3-b-300 out: it is null\n" in text
