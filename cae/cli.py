@@ -33,8 +33,13 @@ OPTIONS = {
     "shard": dict(help="K/N, K from 1"),
     "encoder": dict(type=Path, help="folder of a pretrained model"),
     "models": dict(type=Path, nargs="+", help="folders of pretrained models"),
+    "objects": dict(type=Path, help="manifest of images with masks of objects (JSON)"),
+    "probes": dict(
+        type=Path, nargs="+", help="weights of the models' attentive probes: their attention, not the encoders'"
+    ),
     "linear": dict(type=Path),
     "attentive": dict(type=Path),
+    "weights": dict(type=Path, nargs=2, help="files of the trained probes: linear, attentive"),
     "metrics": dict(type=Path, help="file of one cell's metrics (JSON)"),
     "protocol": dict(help="name of the evaluation"),
     "tables": dict(type=Path),
@@ -47,7 +52,9 @@ OPTIONS = {
     "checkpoint-minutes": dict(type=float, default=10),
 }
 RUNTIME = "threads gpus work code checkpoint-minutes"  # of a run that may be stopped and goes on
-OPTIONAL = {"batches", "code", "classes", "tokenizer", "tokens", "threads", "gpus", "checkpoint-minutes"}
+OPTIONAL = {
+    "batches", "code", "classes", "tokenizer", "tokens", "objects", "probes", "threads", "gpus", "checkpoint-minutes"
+}  # fmt: skip
 
 
 def runtime(a):
@@ -111,7 +118,7 @@ def import_model(a):
 def probe(a):
     from cae.tasks.probe import ProbeJob, main
 
-    main(a.data, a.encoder, parse(ProbeJob, a), runtime(a), a.linear, a.attentive)
+    main(a.data, a.encoder, parse(ProbeJob, a), runtime(a), [a.linear, a.attentive], a.weights)
 
 
 def classify(a):
@@ -162,6 +169,12 @@ def tsne(a):
     main(a.data, a.models, parse(TSNEJob, a), a.threads, a.gpus, a.output)
 
 
+def attention(a):
+    from cae.analysis.attention import AttentionJob, main
+
+    main(a.data, a.objects, a.models, a.probes, parse(AttentionJob, a), a.threads, a.gpus, a.output)
+
+
 def table(a):
     from cae.reporting.tables import main
 
@@ -201,7 +214,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "merge-tokens": (merge_tokens, "data tokenizer params output inputs"),
     "pretrain": (pretrain, f"data tokenizer tokens params {RUNTIME} output"),
     "import": (import_model, "params output"),
-    "probe": (probe, f"data encoder params {RUNTIME} linear attentive"),
+    "probe": (probe, f"data encoder params {RUNTIME} linear attentive weights"),
     "classify": (classify, "data encoder params threads gpus output"),
     "finetune": (finetune, f"data encoder protocol params {RUNTIME} metrics output"),
     "segment": (segment, f"data encoder params {RUNTIME} output"),
@@ -210,6 +223,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "masks-and-crops": (masks_and_crops, "data params output"),
     "reconstruct": (reconstruct, "data models params output"),
     "tsne": (tsne, "data models params threads gpus output"),
+    "attention": (attention, "data objects models probes params threads gpus output"),
     "table": (table, "tables name scale facts output inputs"),
     "claims": (claims, "claims tables figures scale output inputs"),
     "figure": (figure, "name scale output inputs"),

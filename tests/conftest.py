@@ -151,6 +151,7 @@ def probed(run, tiny, data, pretrained):
         }
         if not outputs["linear"].exists():
             arguments = [part for protocol, path in outputs.items() for part in (f"--{protocol}", path)]
+            arguments += ["--weights", *(run.folder / protocol / name / "model.safetensors" for protocol in outputs)]
             job = text(**{**tiny.probes.model_dump(), "seed": 0})
             common = [
                 "--data",

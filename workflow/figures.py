@@ -6,7 +6,7 @@ from cae.params import Params
 
 
 class Figure(NamedTuple):
-    dataset: str  # that it needs
+    dataset: str | None  # that it needs
     models: list[str]  # that it needs, and shows
     files: list[str]  # that it is drawn from, below results/<scale>/
 
@@ -21,11 +21,17 @@ def figures(params: Params) -> dict[str, Figure]:
         models = [model for model in params.panels if params.models[model] is not None] or params.panels
         return Figure(dataset, models, [f"{protocol}/{model}/examples.npz" for model in models])
 
-    a = params.analyses
+    a, drawing = params.analyses, Figure(None, [], [])
     return {
         "segmentation": panel("ade20k", "ade20k"),
         "detection": panel("coco-mask", "coco"),
+        "figure1": drawing,
+        "figure2": drawing,
         "figure3": analysed("figure3", "imagenet", []),
         "figure4": analysed("figure4", "imagenet", a.figure4.models),
         "figure5": analysed("figure5", "ade20k", a.figure5.models),
+        "figure6": analysed("figure6", "imagenet", a.figure6.models),
+        "figure7": analysed("figure7", "imagenet", a.figure7.models),
+        "figure8": drawing,
+        "figure9": analysed("figure9", "imagenet", a.figure9.models),
     }

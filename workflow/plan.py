@@ -119,7 +119,7 @@ class Plan:
 
     def lacking(self, figure: Figure) -> str | None:
         """What a figure needs and this scale leaves out."""
-        if figure.dataset not in self.params.datasets:
+        if figure.dataset not in (None, *self.params.datasets):
             return f"it needs the data set {figure.dataset}, which is null"
         for model in figure.models:
             if why := self.absent(model):
@@ -138,7 +138,7 @@ class Plan:
         p, sizes = self.params, {name: {} for name in self.params.datasets}
         for name in self.models:
             if name in self.built_models:
-                owner = f"models.{name}" if "batch_size" in p.models[name] else f"recipes.{self.recipes[name].method}"
+                owner = f"models.{name}" if "batch_size" in p.entry(name) else f"recipes.{self.recipes[name].method}"
                 sizes["imagenet"][f"{owner}.batch_size"] = self.recipes[name].batch_size
         for name in self.tokenizers:
             if name in self.built_tokenizers:
@@ -217,6 +217,16 @@ class Plan:
     def shards_of(self, cache: str, scale: str) -> list[str]:
         n = self.params.tokenizers[self.caches[cache][0]].shards
         return [f"results/{scale}/tokens/{cache}/shards/{k}-of-{n}.npy" for k in range(1, n + 1)]
+
+    def probes_of(self, figure: str, scale: str) -> list[str]:
+        """Weights of the attentive probes whose attention a figure shows: Figure 7, of all its models."""
+        models = self.shown[figure].models if figure == "figure7" else []
+        return [f"results/{scale}/attentive/{model}/model.safetensors" for model in models]
+
+    def attention_json(self, figure: str) -> str:
+        """What an analysis of attention is told; Figure 9 is of random crops."""
+        crops = ["view"] if figure == "figure9" else []
+        return self.json("seed", *crops, images=getattr(self.params.analyses, figure).images)
 
     def machine(self, step: str) -> dict:
         """A rule's `resources`. `gpu` is the name that the Slurm plugin knows."""

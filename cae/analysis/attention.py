@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from timm.models import Beit, VisionTransformer
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -32,6 +31,7 @@ from cae.models.probes import AttentiveProbe
 from cae.models.vit import normalise
 from cae.params import Positive, Strict, View
 from cae.progress import progress
+from cae.tensors import load_weights
 from cae.training.loop import pick_device
 
 BATCH = 64
@@ -61,15 +61,17 @@ def main(
     for folder, (encoder, _) in zip(models, encoders):
         if encoder.cls_token is None:
             raise UserError(f"{folder}: the encoder has no class token, whose attention this is; name another model")
+        if encoder.patch_embed.grid_size != encoders[0][0].patch_embed.grid_size:
+            raise UserError(f"{folder}: another number of patches than in {models[0]}; one figure shows one")
     arguments = encoders[0][1]["arguments"]
     size, grid = arguments["img_size"], arguments["img_size"] // arguments["patch_size"]
+    images, processes = Images(data, 1), workers(threads, gpus, device)
     attend = [partial(class_attention, encoder.to(device)) for encoder, _ in encoders]
     if probes:
         attend = [
-            partial(probe_attention, load_probe(path, encoder).to(device), encoder)
+            partial(probe_attention, load_probe(path, encoder, len(images.classes)).to(device), encoder)
             for path, (encoder, _) in zip(probes, encoders, strict=True)
         ]
-    images, processes = Images(data, 1), workers(threads, gpus, device)
     crops = Crops(lambda i: (images[i], None), len(images), params, size, grid)
     maps, regions = attended(attend, crops, device, processes)
     half = half_mass(maps)
@@ -87,12 +89,10 @@ def main(
         np.savez(temporary, images=pixels, models=names, maps=maps, half=half, **numbers)
 
 
-def load_probe(weights: Path, encoder: VisionTransformer | Beit) -> AttentiveProbe:
-    """The probe of an encoder, in evaluation mode."""
-    state = load_file(weights)
-    classes, width = state["head.weight"].shape
-    probe = AttentiveProbe(width, encoder.blocks[-1].attn.num_heads, classes)
-    probe.load_state_dict(state)
+def load_probe(weights: Path, encoder: VisionTransformer | Beit, classes: int) -> AttentiveProbe:
+    """The attentive probe of an encoder, in evaluation mode."""
+    probe = AttentiveProbe(encoder.embed_dim, encoder.blocks[-1].attn.num_heads, classes)
+    load_weights(weights, probe)
     return probe.eval()
 
 

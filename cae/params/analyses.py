@@ -23,7 +23,15 @@ class Figure5(Strict):
     patches_per_class: Positive
 
 
+class Attention(Strict):
+    models: Annotated[list[str], Field(min_length=1)]
+    images: Positive  # that are shown; numbers are of all
+
+
 class Analyses(Strict):
     figure3: Figure3
     figure4: Figure4
     figure5: Figure5
+    figure6: Attention
+    figure7: Attention
+    figure9: Attention

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from cae.params.strict import Name, Pair, Positive, Share, Strict, refusal
+from cae.params.strict import Areas, Name, Pair, Positive, Share, Strict, refusal
 
 Layout = Literal["imagenet", "ade20k", "coco", "food101", "clipart", "sketch"]
 LAYOUTS = get_args(Layout)
@@ -42,7 +42,7 @@ class Image(Strict):
 
 
 class Crop(Strict):
-    scale: Pair
+    scale: Areas
     ratio: Pair
     flip: float
 

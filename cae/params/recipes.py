@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from cae.params.data import Crop, Masking, Supervision, View
-from cae.params.strict import NonNegative, Pair, Positive, Rate, Share, Strict, refusal, unknown
+from cae.params.strict import Areas, NonNegative, Pair, Positive, Rate, Share, Strict, refusal, unknown
 
 
 class Recipe(Strict):
@@ -69,7 +69,7 @@ class MoCoV3Recipe(Recipe):
 class DINORecipe(Recipe):
     local_crops: NonNegative
     local_size: Positive
-    local_scale: Pair
+    local_scale: Areas
     hidden_width: Positive
     bottleneck: Positive
     outputs: Positive

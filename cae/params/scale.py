@@ -71,8 +71,11 @@ class Params(Strict):
     def names_are_known(self):
         for key, names in {
             ("only",): self.only or [],
-            ("analyses", "figure4", "models"): self.analyses.figure4.models,
-            ("analyses", "figure5", "models"): self.analyses.figure5.models,
+            **{
+                ("analyses", name, "models"): figure.models
+                for name, figure in self.analyses
+                if hasattr(figure, "models")
+            },
             ("panels",): self.panels,
         }.items():
             if wrong := [name for name in names if name not in self.models]:

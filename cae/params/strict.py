@@ -75,4 +75,12 @@ def named(name: str) -> str:
     return name
 
 
+def within_the_image(areas: list[float]) -> list[float]:
+    low, high = areas
+    if not 0 < low <= high <= 1:
+        raise refusal(f"{areas}: a crop has from 0 (not with it) to 1 of the image's area, the smallest first")
+    return areas
+
+
+Areas = Annotated[Pair, AfterValidator(within_the_image)]  # of random crops, of the image's
 Name = Annotated[str, AfterValidator(named)]  # becomes a part of paths and a word of command lines

@@ -25,6 +25,7 @@ from cae.models.encoders import load_encoder
 from cae.models.probes import AttentiveProbe, LinearProbe
 from cae.models.vit import normalise
 from cae.params import Probe, Probes
+from cae.tensors import save_weights
 from cae.training.loop import start
 from cae.training.optim import warmup_cosine
 from cae.training.run import Run, Runtime
@@ -144,8 +145,10 @@ class Tokens:
         self.encoded = state["encoded"]
 
 
-def main(data: Path, encoder: Path, params: ProbeJob, runtime: Runtime, linear: Path, attentive: Path) -> None:
-    """Metrics of both protocols, to the files `linear` and `attentive`."""
+def main(
+    data: Path, encoder: Path, params: ProbeJob, runtime: Runtime, metrics: list[Path], weights: list[Path]
+) -> None:
+    """Of both protocols, linear and attentive: the `metrics` (.json), and the probes' `weights` (.safetensors)."""
     p = params
     fabric = start(runtime.threads, min(1, runtime.gpus))
     processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
@@ -184,9 +187,10 @@ def main(data: Path, encoder: Path, params: ProbeJob, runtime: Runtime, linear: 
             for head in probes:
                 head.curve.append([round(100 * n / len(val), 3) for n in right[head].tolist()])
         run.latest = {f"top1_{head.name}": head.curve[-1][0] for head in probes if head.curve}
-    for head, output in zip(probes, (linear, attentive)):
+    for head, file, trained in zip(probes, metrics, weights, strict=True):
         top1, top5 = head.curve[-1]
-        write_json(output, {
+        save_weights(trained, head.module)
+        write_json(file, {
             "model": encoder.name, "protocol": head.name, "top1": top1, "top5": top5, "train_images": count,
             "val_images": len(val), "classes": classes, "epochs": p.epochs, "params_hash": params_hash,
             "seconds": round(run.rows[-1]["seconds"], 1),

@@ -149,7 +149,7 @@ def test_arrays_of_a_vit_and_a_beit(tmp_path, data, probed, view):
     for folder in models:
         saved(folder, folder.name)
         probes += [folder / "probe.safetensors"]
-        probe = AttentiveProbe(16, 2, 3, 0.5)
+        probe = AttentiveProbe(16, 2, 10, 0.5)
         torch.nn.init.normal_(probe.query)
         save_file(probe.state_dict(), probes[-1])
     job, output = AttentionJob(images=5, seed=0, view=view), tmp_path / "out.npz"
@@ -171,9 +171,9 @@ def test_arrays_of_a_vit_and_a_beit(tmp_path, data, probed, view):
 def test_an_encoder_without_class_token_is_refused_before_any_image_is_read(tmp_path):
     saved(tmp_path / "mine", "cae-b-300")
     config = json.loads((tmp_path / "mine" / "config.json").read_text())
-    config["arguments"] |= {"class_token": False, "global_pool": "avg", "fc_norm": False}
-    vit = timm.create_model(config["architecture"], **config["arguments"])
-    save_file(vit.state_dict(), tmp_path / "mine" / "encoder.safetensors")
+    config["model_args"] |= {"class_token": False, "global_pool": "avg", "fc_norm": False}
+    vit = timm.create_model(config["architecture"], **config["model_args"])
+    save_file(vit.state_dict(), tmp_path / "mine" / "model.safetensors")
     (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="mine: the encoder has no class token"):
         main(
@@ -186,3 +186,18 @@ def test_an_encoder_without_class_token_is_refused_before_any_image_is_read(tmp_
             0,
             tmp_path / "x.npz",
         )
+
+
+def test_models_of_other_patches_and_a_probe_that_is_missing_are_told_before_any_image_is_read(tmp_path, data):
+    for name in ("a", "b"):
+        saved(tmp_path / name, "cae-b-300")
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    config["model_args"]["img_size"] = 16
+    (tmp_path / "b" / "config.json").write_text(json.dumps(config))
+    vit = timm.create_model(config["architecture"], **config["model_args"])
+    save_file(vit.state_dict(), tmp_path / "b" / "model.safetensors")
+    job, rest = AttentionJob(images=1, seed=0), (1, 0, tmp_path / "x.npz")
+    with pytest.raises(UserError, match="b: another number of patches than in .*a; one figure shows one"):
+        main(tmp_path / "no.json", None, [tmp_path / "a", tmp_path / "b"], None, job, *rest)
+    with pytest.raises(UserError, match="probe.safetensors: missing; make it with `snakemake .*probe.safetensors`"):
+        main(data["imagenet"], None, [tmp_path / "a"], [tmp_path / "probe.safetensors"], job, *rest)

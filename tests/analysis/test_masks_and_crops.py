@@ -10,8 +10,8 @@ from cae.data.views import crop_boxes
 
 @pytest.fixture
 def job(tiny):
-    parts = {name: getattr(tiny, name) for name in ("image", "view", "mask", "seed")}
-    return masks_and_crops.MasksAndCropsJob(figure3=tiny.analyses.figure3, **parts)
+    parts = {name: getattr(tiny, name) for name in ("image", "view", "seed")}
+    return masks_and_crops.MasksAndCropsJob(figure3=tiny.analyses.figure3, mask=tiny.shared_mask, **parts)
 
 
 def test_frequencies_are_counts_of_the_draws(job, monkeypatch):

@@ -11,6 +11,17 @@ from tests.params.conftest import PARAMS
 @pytest.mark.parametrize(
     "change,message",
     [
+        (
+            {"view": {"scale": [0.5, 1.5]}},
+            "paper.yaml: view.scale: [0.5, 1.5]: a crop has from 0 (not with it) to 1 of",
+        ),
+        ({"recipes": {"mae": {"view": {"scale": [0.0, 1.0]}}}}, "recipes.mae.view.scale: [0.0, 1.0]: a crop has"),
+        ({"models": {"dino-b-400": {"local_scale": [0.4, 0.2]}}}, "models.dino-b-400.local_scale: [0.4, 0.2]: a crop"),
+        (
+            {"analyses": {"figure6": {"models": ["moco-v3-b-30"]}}},
+            "analyses.figure6.models: unknown key 'moco-v3-b-30'",
+        ),
+        ({"analyses": {"figure7": {"models": []}}}, "analyses.figure7.models: List should have at least 1 item"),
         ({"sede": 1}, "paper.yaml: unknown key 'sede'; did you mean 'seed'?"),
         (
             {"recipes": {"cae": {"aligment_weight": 2.0}}},

@@ -3,10 +3,25 @@
 import json
 import signal
 
+import numpy as np
 import pytest
+import torch
 
+from cae.data.batches import CentreCrops
+from cae.data.datasets import Images
+from cae.models.encoders import load_encoder
+from cae.models.probes import AttentiveProbe, LinearProbe
+from cae.models.vit import normalise
 from cae.tasks.probe import Head
+from cae.tensors import load_weights
 from tests.conftest import text
+
+
+def to(folder):
+    """Where a probe's results go: options, and the files of weights."""
+    weights = [folder / protocol / "model.safetensors" for protocol in ("linear", "attentive")]
+    metrics = ["--linear", folder / "linear.json", "--attentive", folder / "attentive.json"]
+    return [*metrics, "--weights", *weights]
 
 
 @pytest.fixture
@@ -18,7 +33,7 @@ def probe(run, tiny, data, pretrained, tmp_path):
         work = tmp_path / name / "work"
         run("probe", "--data", data["imagenet"], "--encoder", pretrained("cae-b-300"), "--work", work,
             "--params", text(**{**tiny.probes.model_dump(), "seed": 0, **change}),
-            "--linear", outputs[0], "--attentive", outputs[1], *options)  # fmt: skip
+            *to(tmp_path / name), *options)  # fmt: skip
         assert [path.name for path in work.iterdir()] == ["metrics.jsonl"]
         rows = [json.loads(line) for line in (work / "metrics.jsonl").open()]
         return [timeless(json.loads(path.read_text())) for path in outputs], [timeless(row) for row in rows]
@@ -36,6 +51,18 @@ def test_probes_report_both_protocols(probed):
         assert values["model"] == "cae-b-300" and values["protocol"] == protocol
         assert 0 <= values["top1"] <= values["top5"] <= 100
         assert values["val_images"] == 100 and values["classes"] == 10 and len(values["curve"]) == 4
+
+
+def test_the_probes_weights_give_the_accuracies_that_are_reported(run, tiny, data, pretrained, probed):
+    """Each on tokens computed anew, and they are all of the probe, statistics included."""
+    metrics, val = probed("cae-b-300"), Images(data["imagenet"], 1)
+    vit, _ = load_encoder(pretrained("cae-b-300"))
+    with torch.no_grad():
+        tokens = vit.forward_features(normalise(CentreCrops(val, 48)[0, np.arange(len(val))]["pixels"]))
+        for protocol, probe in {"linear": LinearProbe(16, 10), "attentive": AttentiveProbe(16, 2, 10)}.items():
+            load_weights(run.folder / protocol / "cae-b-300" / "model.safetensors", probe)
+            right = (probe.eval()(tokens).argmax(1).numpy() == val.labels).mean()
+            assert 100 * right == pytest.approx(metrics[protocol]["top1"], abs=2), protocol  # its tokens were float16
 
 
 @pytest.mark.parametrize("how", ["killed", "SIGTERM"])
@@ -91,7 +118,7 @@ def test_statistics_of_validation_batches_are_an_option(run, tiny, data, pretrai
     job["attentive"] = {**job["attentive"], "validation_statistics": "batch"}
     outputs = [tmp_path / "linear.json", tmp_path / "attentive.json"]
     common = ["--data", data["imagenet"], "--encoder", pretrained("cae-b-300"), "--work", tmp_path / "work"]
-    run("probe", *common, "--params", text(**job), "--linear", outputs[0], "--attentive", outputs[1])
+    run("probe", *common, "--params", text(**job), *to(tmp_path))
     linear, attentive = (json.loads(path.read_text()) for path in outputs)
     assert linear["curve"] == probed("cae-b-300")["linear"]["curve"]
     assert attentive["curve"] != probed("cae-b-300")["attentive"]["curve"]
@@ -105,7 +132,7 @@ def test_keeping_tokens_changes_nothing_but_time(run, tiny, data, pretrained, pr
     outputs = [tmp_path / "linear.json", tmp_path / "attentive.json"]
     job = text(**{**tiny.probes.model_dump(), "seed": 0})
     common = ["--data", data["imagenet"], "--encoder", pretrained("cae-b-300"), "--work", tmp_path / "work"]
-    run("probe", *common, "--params", job, "--linear", outputs[0], "--attentive", outputs[1])
+    run("probe", *common, "--params", job, *to(tmp_path))
     for path, values in zip(outputs, expected.values()):
         # Kept tokens are float16: a few of the hundred validation images may tip over.
         assert json.loads(path.read_text())["top1"] == pytest.approx(values["top1"], abs=5)

@@ -34,13 +34,14 @@ folders = {
     "segment": ["model.safetensors", "metrics.jsonl", "metrics.json", "examples.npz"],
     "detect": ["model.safetensors", "metrics.jsonl", "detections.json", "examples.npz"],
 }
-for option in {"--output", "--linear", "--attentive", "--metrics"} & options.keys():
+for option in {"--output", "--linear", "--attentive", "--metrics", "--weights"} & options.keys():
     path = Path(options[option])
     beside = {".csv": [".md", ".tex"], ".png": [".pdf"]}.get(path.suffix, [])
     names = folders.get(command, []) if option == "--output" else []
     files = [path / name for name in names] or [path, *map(path.with_suffix, beside)]
     files += [path.with_name(path.stem + "-cells.csv")] if command == "table" else []
     files += [path.with_name(name) for name in ("claims-pairs.csv", "order.csv", "order.md")] if command == "claims" else []
+    files += [Path(options[options[option]])] if option == "--weights" else []  # of two probes
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         if command in ("make", "index"):  # of a data set that is elsewhere

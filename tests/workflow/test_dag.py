@@ -155,16 +155,42 @@ def test_one_figure_asks_for_what_it_needs(tree):
     }
 
 
+def test_drawings_ask_for_nothing(tree):
+    assert tree.dry_run("figure1", "figure2", "figure8").keys() == {
+        f"{rule}figure{i}" for rule in ("figure ", "") for i in (1, 2, 8)
+    }
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+def test_figures_of_attention_ask_for_encoders_and_figure_7_for_a_probe(tree, scale):
+    jobs = tree.dry_run("--configfile", f"params/{scale}.yaml", "--", "figure6", "figure7", "figure9")
+    assert of("attention", jobs) == {"figure6", "figure7", "figure9"} and of("probe", jobs) == {"cae-b-1600"}
+    assert of("pretrain_model", jobs) | of("import_model", jobs) == {"moco-v3-b-300", "cae-b-1600"}
+    models = [f"results/{scale}/pretrain/{model}" for model in ("moco-v3-b-300", "cae-b-1600")]
+    for figure, shown in (("figure6", models), ("figure7", models[1:]), ("figure9", models)):
+        job = jobs[f"attention {figure}"]
+        assert f" --objects data/{scale}/coco.json --models {' '.join(shown)} " in job
+        probe = f" --probes results/{scale}/attentive/cae-b-1600/model.safetensors "
+        assert (probe in job) == (figure == "figure7") and ('"view": {' in job) == (figure == "figure9")
+
+
+def test_without_masks_of_objects_attention_is_mapped_all_the_same(tree):
+    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\ndatasets: {coco: null}\n")
+    jobs = tree.dry_run("--configfile", "params/mine.yaml", "--", "figure6")
+    (tree.path / "params/mine.yaml").unlink()
+    assert "--objects" not in jobs["attention figure6"] and of("make_data", jobs) == {"imagenet"}
+
+
 def test_what_a_scale_leaves_out_is_told_and_not_asked_for(tree):
     (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nonly: [mae-b-300]\ndatasets: {ade20k: null}\n")
     jobs = tree.dry_run("--configfile", "params/mine.yaml")
     text = tree.run("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", "figure3")
     (tree.path / "params/mine.yaml").unlink()
     assert of("pretrain_model", jobs) == {"mae-b-300"} and of("make_data", jobs) == {"imagenet", "coco"}
-    assert of("figure", jobs) == {"figure3", "training"} and len(of("table", jobs)) == 7
+    assert of("figure", jobs) == {*(f"figure{i}" for i in (1, 2, 3, 8)), "training"} and len(of("table", jobs)) == 7
     assert "ade20k.json" not in jobs["page"]
     told = [line for line in text.splitlines() if "is left out" in line]
-    assert "figure4 is left out: it needs the model cae-b-300-pixels, which is not in `only`" in told and len(told) == 4
+    assert "figure4 is left out: it needs the model cae-b-300-pixels, which is not in `only`" in told and len(told) == 7
 
 
 SCALES = {path.stem for path in (ROOT / "params").glob("*.yaml")} - {"tables", "claims"}
@@ -181,7 +207,8 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
                  "tasks.probe:main", "tasks.finetune:main", "tasks.segment:main", "tasks.choose:main",
                  "tasks.detect:main", "tasks.classify:main", "reporting.models:main",
                  "analysis.masks_and_crops:main", "analysis.reconstruction:main", "analysis.tsne:main",
-                 "reporting.tables:main", "reporting.claims:main", "reporting.figures:main", "reporting.page:main"):  # fmt: skip
+                 "analysis.attention:main", "reporting.tables:main", "reporting.claims:main", "reporting.figures:main",
+                 "reporting.page:main"):  # fmt: skip
         module, function = name.split(":")
         monkeypatch.setattr(import_module(f"cae.{module}"), function, lambda *_, name=name: done.append(name))
     jobs = tree.dry_run("--configfile", f"params/{scale}.yaml")

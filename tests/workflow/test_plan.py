@@ -1,5 +1,7 @@
 """What the plan makes of params, without Snakemake."""
 
+import json
+
 import pytest
 import yaml
 
@@ -107,6 +109,24 @@ def test_a_data_set_that_a_scale_leaves_out_asks_for_nothing():
     assert plan.metrics_of("table4", "demo") == [] and plan.facts_of("table4")  # its rows stay, their cells not run
 
 
+def test_all_figures_of_the_paper_are_on_the_page_in_its_order_behind_the_panels(paper):
+    for plan in (paper, demo()):
+        assert plan.figures[:11] == ["segmentation", "detection", *(f"figure{i}" for i in range(1, 10))]
+        assert [plan.drawn_from[f"figure{i}"] for i in (1, 2, 8)] == [[], [], []]
+
+
+def test_attention_is_of_the_encoders_of_figures_6_and_9_and_of_the_probe_of_figure_7(paper):
+    probes = {figure: paper.probes_of(figure, "paper") for figure in ("figure6", "figure7", "figure9")}
+    assert probes == {"figure6": [], "figure7": ["results/paper/attentive/cae-b-1600/model.safetensors"], "figure9": []}
+    jobs = {figure: json.loads(paper.attention_json(figure)) for figure in probes}
+    assert {figure: job.keys() for figure, job in jobs.items()} == {
+        "figure6": {"seed", "images"}, "figure7": {"seed", "images"}, "figure9": {"seed", "images", "view"}
+    }  # fmt: skip
+    assert jobs["figure9"]["view"]["scale"] == [0.08, 1.0]
+    for figure in ("figure6", "figure9"):
+        assert paper.shown[figure].models == ["moco-v3-b-300", "cae-b-1600"]  # in the paper's order
+
+
 def test_every_figure_has_its_module_and_a_caption(paper):
     for plan in (paper, demo()):
         assert {"figure3", "figure4", "figure5", "training"} <= set(plan.figures) <= set(plan.drawn_from)
@@ -125,8 +145,8 @@ def test_a_learning_rate_survives_its_path(lr):
 def test_figures_and_panels_are_left_out_with_what_they_need():
     plan = demo(datasets={"ade20k": None})
     assert plan.left_out == dict.fromkeys(("figure5", "segmentation"), "it needs the data set ade20k, which is null")
-    assert plan.analyses == ["figure3", "figure4"] and plan.counted == ["imagenet"]
-    assert list(plan.shown) == ["detection", "figure3", "figure4"]
+    assert plan.analyses == ["figure3", "figure4", "figure6", "figure7", "figure9"] and plan.counted == ["imagenet"]
+    assert list(plan.shown) == ["detection", *(f"figure{i}" for i in (1, 2, 3, 4, 6, 7, 8, 9))]
     plan = demo(models={"cae-b-300-pixels": None, "random-b": None})
     assert plan.left_out == {
         "figure4": "it needs the model cae-b-300-pixels, which is null",
@@ -171,9 +191,9 @@ def test_only_some_models_are_asked_for():
     own = {"cae-b-ema": {"method": "cae", "size": "base", "epochs": 5, "alignment_momentum": 0.9}}
     plan = demo(only=["mae-b-300", "cae-b-ema"], models=own)
     assert plan.models == ["mae-b-300", "cae-b-ema"] and {model for _, model in plan.cells} == {"mae-b-300"}
-    assert set(plan.left_out) == {"figure4", "figure5", "segmentation", "detection"}
+    assert set(plan.left_out) == {"segmentation", "detection", *(f"figure{i}" for i in (4, 5, 6, 7, 9))}
     assert plan.left_out["figure5"] == "it needs the model cae-b-1600, which is not in `only`"
-    assert plan.figures == ["figure3", "tokenizer-dvae", "training"]
+    assert plan.figures == ["figure1", "figure2", "figure3", "figure8", "tokenizer-dvae", "training"]
     assert plan.metrics_of("table7", "demo") == [] and plan.tables["table7"].rows
     assert demo(only=["cae-b-300-pixels", "cae-b-300-pixels-no-align"]).analyses == ["figure3", "figure4"]
 
@@ -183,7 +203,7 @@ def test_a_model_is_pretrained_on_imagenet():
         demo(datasets={"imagenet": None}, only=["random-b"])
     released = {"mae-b-300": {"source": "released", "file": "mae.pth"}}
     plan = demo(datasets={"imagenet": None}, only=["mae-b-300"], models=released, panels=["mae-b-300"])
-    assert plan.figures == ["segmentation", "detection"]
+    assert plan.figures == ["segmentation", "detection", "figure1", "figure2", "figure8"]
     assert {plan.data_of(protocol) for protocol, _ in plan.cells} == {"ade20k", "coco"}
 
 

@@ -8,7 +8,7 @@ CELL, RUN = "results/demo/evaluate/attentive/cae-b-300.json", "results/demo/ade2
 TOLD = {
     "tabel3": ("no table tabel3 in scale demo", "table3"),
     "pretrian": ("no file or rule pretrian in scale demo", "pretrain"),
-    "reports/demo/figures/figure11.png": ("no figure figure11 in scale demo", "reports/demo/figures/figure3.png"),
+    "reports/demo/figures/figure11.png": ("no figure figure11 in scale demo", "reports/demo/figures/figure1.png"),
     "results/demo/evaluate/attentive/cae-b-30.json": ("no model cae-b-30 in scale demo", CELL),
     "results/demo/evaluate/atentive/cae-b-300.json": ("no protocol atentive in scale demo", CELL),
     "results/demo/evalute/atentive/cae-b-300.json": ("no file or rule evalute .*; no protocol atentive in", CELL),

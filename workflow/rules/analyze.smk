@@ -1,8 +1,8 @@
 """Analyses: the arrays that the figures draw.
 
-Needs: manifests; for Figure 4 two whole models, for Figure 5 two encoders.
+Needs: manifests; for Figure 4 two whole models, for Figures 5, 6 and 9 encoders, for Figure 7 their attentive probes, too.
 Makes: results/<scale>/analyze/<figure>.npz.
-Costs: minutes.
+Costs: minutes; of attention one pass of each encoder over ImageNet's validation set, and COCO's where there is one.
 """
 
 
@@ -97,3 +97,40 @@ rule tsne:
     shell:
         "python -m cae tsne --data {input.data} --models {params.folders} --params {params.json:q}"
         " --threads {threads} --gpus {resources.gpu} --output {output} 2>&1 | tee {log}"
+
+
+rule attention:
+    input:
+        data="data/{scale}/imagenet.json",
+        objects=["data/{scale}/coco.json"] if "coco" in P.datasets else [],
+        models=lambda w: expand(
+            "results/{s}/pretrain/{model}/{file}",
+            s=w.scale,
+            model=plan.shown[w.figure].models,
+            file=["model.safetensors", "config.json", "provenance.json"],
+        ),
+        probes=lambda w: plan.probes_of(w.figure, w.scale),
+    output:
+        "results/{scale}/analyze/{figure}.npz",
+    log:
+        "work/{scale}/logs/attention/{figure}.log",
+    benchmark:
+        "work/{scale}/benchmarks/attention/{figure}.tsv"
+    wildcard_constraints:
+        figure=one_of(sorted({"figure6", "figure7", "figure9"} & plan.shown.keys())),
+    threads: P.resources.analyze.threads
+    resources:
+        **plan.machine("analyze"),
+    params:
+        folders=lambda w: expand(
+            "results/{s}/pretrain/{model}",
+            s=w.scale,
+            model=plan.shown[w.figure].models,
+        ),
+        objects=lambda w, input: option("objects", input.objects or None),
+        probes=lambda w, input: option("probes", input.probes or None),
+        json=lambda w: plan.attention_json(w.figure),
+        code=code_hash("cae.analysis.attention"),
+    shell:
+        "python -m cae attention --data {input.data} {params.objects} --models {params.folders} {params.probes}"
+        " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output} 2>&1 | tee {log}"

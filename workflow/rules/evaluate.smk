@@ -2,8 +2,8 @@
 
 Needs: a pretrained encoder, ImageNet's manifest.
 Makes: results/<scale>/evaluate/<protocol>/<model>.json. Linear and attentive probing share one pass of the frozen
-encoder, and what they lost and scored on the way is told in work/<scale>/evaluate/<model>/metrics.jsonl. A supervised model's
-own classifier is evaluated as it is. Fine-tuning, on ImageNet (`finetune`) or another set (`food101`, `clipart`, `sketch`),
+encoder; their weights stay in results/<scale>/<protocol>/<model>/, and what they lost and scored on the way is told in
+work/<scale>/evaluate/<model>/metrics.jsonl. A supervised model's own classifier is evaluated as it is. Fine-tuning, on ImageNet (`finetune`) or another set (`food101`, `clipart`, `sketch`),
 leaves its classifier in results/<scale>/<protocol>/<model>/. What was stopped goes on from work/<scale>/evaluate/<model> or
 work/<scale>/<protocol>/<model>.
 Costs: at the paper's scale, about 90 passes of the encoder over ImageNet to probe; to fine-tune, 50 (ViT-L) to 200
@@ -29,6 +29,10 @@ rule probe:
     output:
         linear="results/{scale}/evaluate/linear/{model}.json",
         attentive="results/{scale}/evaluate/attentive/{model}.json",
+        weights=[
+            "results/{scale}/linear/{model}/model.safetensors",
+            "results/{scale}/attentive/{model}/model.safetensors",
+        ],
     log:
         "work/{scale}/logs/probe/{model}.log",
     benchmark:
@@ -43,7 +47,7 @@ rule probe:
         "python -m cae probe --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
         " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
         " --work work/{wildcards.scale}/evaluate/{wildcards.model} --code {params.code}"
-        " --linear {output.linear} --attentive {output.attentive}"
+        " --linear {output.linear} --attentive {output.attentive} --weights {output.weights}"
         " 2>&1 | (trap '' TERM; tee {log})"
 
 

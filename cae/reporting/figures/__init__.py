@@ -1,7 +1,7 @@
 """Figures: arrays of analyses and lines of training to PNG and PDF. They draw and compute nothing.
 
 A file a figure, with its CAPTION (after the paper's) and `draw(*paths)`, which makes a matplotlib figure of the files
-that workflow/plan.py names for it.
+that workflow/figures.py names for it: of none, if it is a drawing.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import pkgutil
 from cae.errors import UserError
 from cae.params import unknown
 
-KINDS = sorted({module.name for module in pkgutil.iter_modules(__path__)} - {"style"})
+KINDS = sorted({module.name for module in pkgutil.iter_modules(__path__)} - {"graph", "style"})
 
 
 def module_of(name: str) -> str:

@@ -7,11 +7,12 @@ from cae.reporting.figures.style import WIDTH, category_colours, name_categories
 
 CAPTION = """t-SNE (one color for one category) of representations of patches, from images of the data set ade20k. Left: ViT
     pretrained with CAE; right: ViT with random weights. Purity is the share of a point's ten nearest neighbours that have
-    its category."""
+    its category; elsewhere: of its ten nearest among patches of other images and other positions, since where the camera
+    stands still a position alone tells the category, which random weights do not hide."""
 
 
 def draw(path: str):
-    """`path`: points of both encoders, their categories and purity (cae/analysis/tsne.py)."""
+    """`path`: points of both encoders, their categories and both kinds of purity (cae/analysis/tsne.py)."""
     data = dict(np.load(path))
     names, labels = data["class_names"], data["labels"]
     colours = category_colours(len(names))
@@ -21,7 +22,8 @@ def draw(path: str):
         size = np.clip(6000 / len(points), 0.6, 8)
         axes[side].scatter(*points.T, s=size, c=colours[labels], linewidths=0, rasterized=True)
         axes[side].set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
-        axes[side].set_title(f"{data['models'][side]} ({weights})\npurity {data['purity'][side]:.2f}")
+        purity, elsewhere = (data[name][side] for name in ("purity", "purity_elsewhere"))
+        axes[side].set_title(f"{data['models'][side]} ({weights})\npurity {purity:.2f}, elsewhere {elsewhere:.2f}")
         axes[side].spines[:].set_visible(True)
     name_categories(figure, names, np.unique(labels), "o", 4)
     return figure

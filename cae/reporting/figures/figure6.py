@@ -48,6 +48,7 @@ def draw(path: str):
 
 def sentence(data: dict, model: int) -> str:
     parts = [said.format(*data[name][model], data[f"{name}_area"]) for name, said in SAID.items() if name in data]
+    parts += [] if "object" in data else ["no masks of objects here"]
     return " · ".join([*parts, "half on {:.0%} of patches".format(data["half_patches"][model, 0])])
 
 

@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
-from cae.reporting.figures.style import GREY, WIDTH
 from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 from matplotlib.transforms import Affine2D
+
+from cae.reporting.figures.style import GREY, WIDTH
 
 INK, LOSS = "0.15", "cornflowerblue"  # LOSS: parts that only the loss needs
 FILL = {INK: "0.93", LOSS: "#E3EBFC"}  # of functions

@@ -27,10 +27,11 @@ METADATA = {".png": {"Software": None}, ".pdf": {"Creator": None, "Producer": No
 
 
 def save(draw, scale: str, inputs: list[str], output: str) -> None:
-    """`draw(*inputs)` as `output` (.png) and, beside it, as .pdf; the scale in a corner."""
+    """`draw(*inputs)` as `output` (.png) and, beside it, as .pdf; in a corner the scale, if it depends on one."""
     with matplotlib.rc_context(matplotlib.rcParamsDefault | STYLE):
         figure = draw(*inputs)
-        figure.suptitle(f"scale {scale}", x=1, ha="right", fontsize=6, color=GREY)
+        if inputs:
+            figure.suptitle(f"scale {scale}", x=1, ha="right", fontsize=6, color=GREY)
         for suffix, metadata in METADATA.items():
             with atomic(Path(output).with_suffix(suffix)) as temporary:
                 figure.savefig(temporary, metadata=metadata)

@@ -34,13 +34,14 @@ def test_figure6_draws_each_map_on_one_scale_with_its_contour_and_its_numbers(tm
             assert len(ax.collections[0].get_segments()) == 8
     assert len({ax.images[0].get_clim() for ax in axes[1:].flat}) == 1
     words = texts(figure)
-    assert "outside of centre 0.410 ± 0.002 (area 0.500) · half on 22% of patches" in words
-    assert "outside of centre 0.520 ± 0.003 (area 0.500) · half on 44% of patches" in words
+    assert "outside of centre 0.410 ± 0.002 (area 0.500) · no masks of objects here · half on 22% of patches" in words
+    assert "outside of centre 0.520 ± 0.003 (area 0.500) · no masks of objects here · half on 44% of patches" in words
 
 
 def test_figure6_says_what_lies_on_objects_where_there_are_masks(tmp_path):
     files = inputs(tmp_path, object=np.array([[0.6, 0.01], [0.3, 0.02]]), object_area=0.25)
-    assert any("on objects 0.600 ± 0.010 (0.250)" in text for text in texts(figure6.draw(*files)))
+    words = " ".join(texts(figure6.draw(*files)))
+    assert "on objects 0.600 ± 0.010 (0.250)" in words and "no masks" not in words
 
 
 def test_more_images_than_columns_go_on_below(tmp_path):
