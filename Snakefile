@@ -15,7 +15,16 @@ from cae.errors import UserError
 from cae.reporting.figures import caption_of, module_of
 from workflow import failures
 from workflow.code_hash import code_hash
-from workflow.plan import DETECTORS, TRANSFERS, Plan, load_params, one_of, option
+from workflow.plan import (
+    DETECTORS,
+    TRANSFERS,
+    Plan,
+    as_json,
+    load_params,
+    one_of,
+    option,
+    same_params,
+)
 from workflow.targets import check_targets
 
 min_version("9.27")
@@ -46,6 +55,7 @@ rule all:
     default_target: True
     input:
         f"reports/{P.scale}/index.html",
+        expand("reports/{scale}/{file}", scale=P.scale, file=plan.shown_by_dvc),
     localrule: True
 
 
@@ -57,6 +67,7 @@ include: "workflow/rules/segment.smk"
 include: "workflow/rules/detect.smk"
 include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/overview.smk"
 
 
 try:

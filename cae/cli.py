@@ -175,6 +175,12 @@ def models(a):
     main(a.scale, a.inputs, a.output)
 
 
+def metrics(a):
+    from cae.reporting.metrics import main
+
+    main(json.loads(a.params), a.inputs, a.output)
+
+
 def page(a):
     from cae.reporting.page import main
 
@@ -202,6 +208,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "table": (table, "tables name scale facts output inputs"),
     "figure": (figure, "name scale output inputs"),
     "models": (models, "scale output inputs"),
+    "metrics": (metrics, "params output inputs"),
     "page": (page, "scale params output inputs"),
 }
 

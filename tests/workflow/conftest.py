@@ -39,6 +39,10 @@ for option in {"--output", "--linear", "--attentive", "--metrics"} & options.key
     names = folders.get(command, []) if option == "--output" else []
     files = [path / name for name in names] or [path, *map(path.with_suffix, beside)]
     files += [path.with_name(path.stem + "-cells.csv")] if command == "table" else []
+    if command == "metrics":
+        inputs = [Path(argument) for argument in sys.argv if "results/" in argument]
+        files = [path / f"metrics/{file.stem}.json" for file in inputs if file.suffix == ".json"]
+        files += [path / f"losses/{file.parent.name}.csv" for file in inputs if file.suffix == ".jsonl"]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         # Weights are above the size to which Snakemake compares content if not told otherwise.
