@@ -21,7 +21,7 @@ def main(numbers: dict[str, list[str]], inputs: list[str], output: str) -> None:
         protocol = cell.get("protocol")
         if missing := set(numbers.get(protocol, ["protocol of the tables"])) - cell.keys():
             raise UserError(f"{path}: has no {min(missing)}; delete it and make it again")
-        models.setdefault(cell["model"], {})[protocol] = {name: cell[name] for name in numbers[protocol]}
+        models.setdefault(path.stem, {})[protocol] = {name: cell[name] for name in numbers[protocol]}
     for model, shown in models.items():
         write_json(Path(output, "metrics", f"{model}.json"), shown)
     for path in (path for path in map(Path, inputs) if path.suffix == ".jsonl"):
