@@ -66,7 +66,8 @@ def measured(tmp_path_factory) -> dict[str, dict]:
         table = Table.model_validate(raw)
         facts = {row.model: dict.fromkeys(table.facts, 3) for row in table.rows if row.model}
         metrics = {column.metric for column in table.columns.values()}
-        cells = {(row.model, protocol): {metric: rng.uniform(0, 90) for metric in metrics} | {"seconds": 12.3, "revision": 12 * "a"}
+        about = {"seconds": 12.3, "revision": 12 * "a"}
+        cells = {(row.model, protocol): {metric: rng.uniform(0, 90) for metric in metrics} | about
                  for row in table.rows for protocol in table.cells_of(row).values()}  # fmt: skip
         tables.join(table, facts, cells).to_csv(folder / f"{name}.csv", index=False)
         tables.provenance(table, cells, "demo").to_csv(folder / f"{name}-cells.csv", index=False)
