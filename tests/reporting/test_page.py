@@ -257,7 +257,8 @@ def test_html_is_balanced_and_links_lead_somewhere(tmp_path, inputs):
     Parser().feed(write(tmp_path, inputs))
     assert not stack and links == {f"#{name}" for name in ids - {"hint", "figures"}} | set(figures)
     assert ids == {
-        "hint", "figures", "table1", "table1-cae-s-300-linear", "figure3", "tokenizer-dvae-x", "training", "models", "provenance", "params"
+        "hint", "figures", "table1",
+        "table1-cae-s-300-linear", "figure3", "tokenizer-dvae-x", "training", "models", "provenance", "params"
     }  # fmt: skip
 
 
