@@ -24,6 +24,7 @@ from workflow.plan import (
     load_params,
     one_of,
     option,
+    same_params,
 )
 from workflow.targets import check_targets
 
@@ -60,6 +61,7 @@ rule all:
     input:
         f"reports/{P.scale}/index.html",
         f"reports/{P.scale}/tables/claims.csv",
+        expand("reports/{scale}/{file}", scale=P.scale, file=plan.shown_by_dvc),
     localrule: True
 
 
@@ -72,6 +74,7 @@ include: "workflow/rules/detect.smk"
 include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/claims.smk"
+include: "workflow/rules/overview.smk"
 
 
 try:

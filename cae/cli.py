@@ -199,6 +199,12 @@ def models(a):
     main(a.scale, a.inputs, a.output)
 
 
+def metrics(a):
+    from cae.reporting.metrics import main
+
+    main(json.loads(a.params), a.inputs, a.output)
+
+
 def page(a):
     from cae.reporting.page import main
 
@@ -228,6 +234,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "claims": (claims, "claims tables figures scale output inputs"),
     "figure": (figure, "name scale output inputs"),
     "models": (models, "scale output inputs"),
+    "metrics": (metrics, "params output inputs"),
     "page": (page, "scale params output inputs"),
 }
 

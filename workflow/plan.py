@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -44,6 +45,13 @@ def load_params(files: list[Path], overrides: dict) -> Params:
             )
         os.environ[variable[1]] = str(overrides.pop(name))
     return validate(([("--config", overrides)] if overrides else []) + parts)
+
+
+def same_params(files: list[Path], overrides: dict) -> str:
+    """Options by which a job that calls Snakemake itself gives it the same params."""
+    values = [f"{name}={json.dumps(value)}" for name, value in overrides.items()]
+    options = [*(["--configfile", *map(str, files)] if files else []), *(["--config", *values] if values else [])]
+    return shlex.join(options)
 
 
 class Plan:
@@ -109,6 +117,21 @@ class Plan:
         idle = {name for name, tokenizer in tokenizers.items() if tokenizer not in self.tokenizers}
         idle |= set() if self.trained else {"training"}
         self.figures = [name for name in self.drawn_from if name not in idle]  # the others if asked for
+        # On what it depends which rules lead to the page.
+        sources = [
+            self.made,
+            self.indexed,
+            self.built_tokenizers,
+            self.released_tokenizers,
+            self.trained,
+            self.released_models,
+        ]
+        self.rules_from = [*unique(protocol for protocol, _ in self.cells), *self.figures, *map(bool, sources)]
+
+        measured = unique(model for _, model in self.cells)
+        self.shown_by_dvc = [f"metrics/{model}.json" for model in measured] + [
+            f"losses/{model}.csv" for model in self.trained
+        ]
 
         # Figures' models are the paper's, and this scale's where it shows others.
         printed, own = read(PAPER)["analyses"], params.analyses.model_dump()
@@ -166,6 +189,16 @@ class Plan:
         )
         same = {("supervised", model) for model in self.released_models if "@" in model}
         return unique(cell for cell in cells if self.data_of(cell[0]) in self.params.datasets and cell not in same)
+
+    @property
+    def numbers(self) -> dict[str, list[str]]:
+        """Metrics that the tables show of each protocol."""
+        found: dict[str, list] = {}
+        for table in self.tables.values():
+            for row in table.rows:
+                for column, protocol in table.cells_of(row).items():
+                    found.setdefault(protocol, []).append(table.columns[column].metric)
+        return {protocol: unique(metrics) for protocol, metrics in found.items()}
 
     def data_of(self, protocol: str) -> str:
         """The data set that a protocol evaluates on."""

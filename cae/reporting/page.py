@@ -1,6 +1,7 @@
 """The page: every table and figure of a scale in one self-contained HTML file."""
 
 import base64
+import re
 from itertools import groupby
 from pathlib import Path
 
@@ -10,25 +11,35 @@ import yaml
 
 from cae.files import atomic, read_json, revision
 from cae.params import Params, Table, read
-from cae.reporting import models
+from cae.reporting import models, tables
 from cae.reporting.figures import caption_of
 from cae.reporting.tables import MISSING, cells_as_text, notes_of
 
+VERDICTS = ("holds", "fails", "undecided", "not run")
+APART = 3  # from the paper's number: as dark as a difference gets
+
 
 def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
-    """Write the page `output` from `inputs`, told apart by suffix: tables (.csv; models.csv is that of the models) and
-    figures (.png), in their order; for the words around them, params/tables.yaml (.yaml) and the manifests of the data
-    (.json); a template (.j2), if not the one beside this file."""
+    """Write the page `output` from `inputs`, told apart by suffix: tables (.csv; claims, order and models are those of these
+    names) and figures (.png), in their order; for the words around them, params/tables.yaml (.yaml) and the manifests of
+    the data (.json); a template (.j2), if not the one beside this file.
+
+    What each step took is read from work/<scale>/benchmarks/, if it is here.
+    """
     of = {".csv": [], ".png": [], ".yaml": [], ".json": [], ".j2": []}
     for path in map(Path, inputs):
         of[path.suffix].append(path)
     texts = {name: Table.model_validate(table) for path in of[".yaml"] for name, table in read(path).items()}
     template = next(iter(of[".j2"]), Path(__file__).with_name("page.html.j2")).read_text(encoding="utf-8")
+    apart = {path.stem: path for path in of[".csv"]}
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(template).render(
         scale=scale,
         tables=[read_table(path, texts[path.stem], scale) for path in of[".csv"] if path.stem in texts],
-        models=next((read_models(path) for path in of[".csv"] if path.stem == "models"), None),
+        claims=read_claims(apart["claims"]) if "claims" in apart else None,
+        order=read_plain(apart["order"]) if "order" in apart else None,
+        models=read_models(apart["models"]) if "models" in apart else None,
+        costs=read_costs(Path("work", scale, "benchmarks")),
         figures=[read_figure(path) for path in of[".png"]],
         data={path.stem: image_counts(path) for path in of[".json"]},
         seed=params["seed"],
@@ -50,20 +61,26 @@ def read_table(path: Path, table: Table, scale: str) -> dict:
     known = set(zip(origins["model"], origins["column"]))
     ours = {(column.heading, "ours"): name for name, column in table.columns.items()}
     names = [ours.get(head) for head in body]  # of the columns whose cells were run
+    best, dark = tables.best_cells(csv, table), shades(csv, table, scale).reindex(columns=body.columns)
 
-    def line_of(model, texts):
+    def line_of(model, texts, best, dark):
         ids = [f"{path.stem}-{model}-{name}" if (model, name) in known else None for name in names]
-        return list(zip(texts, kinds, ids))
+        marks = [shade if pd.notna(shade) else None for shade in dark]
+        return list(zip(texts, kinds, ids, best, marks))
 
     models = csv["model"].fillna("")
-    rows = zip(csv["group"].fillna(""), models, map(line_of, models, body.values.tolist()), strict=True)
+    parts = (frame.to_numpy().tolist() for frame in (body, best, dark))
+    rows = zip(csv["group"].fillna(""), models, map(line_of, models, *parts), strict=True)
     run = int(csv[list(table.columns)].count().sum())
     missing = body[list(ours)].eq(MISSING).to_numpy().sum()
     return {
         "name": path.stem,
         "title": heading(path.stem),
         "text": table.title,
-        "columns": [(name, [whose for _, whose in pair]) for name, pair in groupby(body, key=lambda head: head[0])][1:],
+        "columns": [
+            (name, [(whose, at) for at, (_, whose) in pair])
+            for name, pair in groupby(enumerate(body), key=lambda head: head[1][0])
+        ][1:],
         "width": len(kinds),
         "groups": [(group, list(lines)) for group, lines in groupby(rows, key=lambda row: row[0])],
         "notes": notes_of(table, csv, origins["note"], scale),
@@ -71,6 +88,53 @@ def read_table(path: Path, table: Table, scale: str) -> dict:
         "run": run,
         "provenance": origins.drop(columns="note").to_dict("records"),
     }
+
+
+def shades(csv: pd.DataFrame, table: Table, scale: str) -> pd.DataFrame:
+    """How dark a cell's ground is, in the columns of `cells_as_text`: -1 to 1, NaN for not at all.
+
+    At the paper's scale ours by its difference to the paper's. At another such a difference means nothing: there ours and the
+    paper's by their places among the rows that have both, so that a pair of one shade has kept its place. Numbers of another
+    protocol than their column's, for reference, have no place.
+    """
+    out = {}
+    for name, column in table.columns.items():
+        other = {row.model for row in table.rows if table.cells_of(row).get(name, column.protocol) != column.protocol}
+        pair = csv[[name, f"{name}_paper"]].apply(pd.to_numeric)
+        pair.loc[csv["model"].isin(other)] = None
+        if scale == "paper":
+            out[column.heading, "ours"] = ((pair[name] - pair[f"{name}_paper"]) / APART).clip(-1, 1).round(2)
+        else:
+            places = pair.where(pair.notna().all(axis=1)).rank() - 1
+            places = (places / places.max()).round(2)
+            out |= {(column.heading, whose): places[key] for whose, key in (("ours", name), ("paper", f"{name}_paper"))}
+    return pd.DataFrame(out, index=csv.index)
+
+
+def read_claims(path: Path) -> dict:
+    claims = read_plain(path)
+    verdicts = [dict(zip(claims["columns"], row))["verdict"] for row in claims["rows"]]
+    return claims | {"counts": [(verdict, verdicts.count(verdict)) for verdict in VERDICTS]}
+
+
+def read_plain(path: Path) -> dict:
+    """A table as it is, but for digits that nobody reads; which columns hold numbers alone."""
+    csv = pd.read_csv(path, dtype=str, keep_default_na=False)
+    body = csv.map(lambda text: f"{float(text):.2f}" if re.fullmatch(r"-?\d+\.\d{3,}", text) else text)
+    numbers = {name for name in csv if csv[name].any() and csv[name].str.fullmatch(r"([-+−]?[\d.]+)?").all()}
+    return {"columns": list(csv), "numbers": numbers, "rows": body.to_numpy().tolist()}
+
+
+def read_costs(folder: Path) -> list[dict]:
+    """What the jobs of each step took, by Snakemake's benchmarks, the longest first."""
+    costs = []
+    for step in sorted({path.relative_to(folder).parts[0] for path in folder.rglob("*.tsv")}):
+        jobs = pd.concat(
+            [pd.read_csv(path, sep="\t", na_values="-") for path in sorted((folder / step).rglob("*.tsv"))]
+        )
+        seconds, longest, memory = jobs["s"].sum(), jobs["s"].max(), jobs["max_rss"].max()
+        costs.append([step, len(jobs), seconds, longest, memory, jobs["cpu_time"].sum() / 60])
+    return sorted(costs, key=lambda cost: -cost[2])
 
 
 def read_models(path: Path) -> dict:
@@ -98,7 +162,7 @@ def image_counts(manifest: Path) -> list[int]:
 def heading(name: str) -> str:
     """ "Figure 3" of "figure3"."""
     word = name.rstrip("0123456789")
-    return f"{word.capitalize()} {name[len(word) :]}".strip()
+    return f"{word.upper() if word == 'dag' else word.capitalize()} {name[len(word) :]}".strip()
 
 
 def summary(params: Params) -> dict:

@@ -6,12 +6,13 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
-from cae.params import read
-from cae.reporting import page
+from cae.params import Table, read
+from cae.reporting import page, tables
 
 CSV = """\
 model,group,method,tokenizer,epochs,epochs_paper,linear,linear_paper
@@ -29,9 +30,22 @@ model,method,source,epochs,images,seconds,images_per_second,loss_first,loss_last
 mae-b-1600,mae,released,1600,,,,,
 cae-b-300,cae,built,3,3840,12.3,312.2,5.5,2.25
 """
+CLAIMS = """\
+claim,place,paper,ours,difference,verdict,rule
+Alignment helps,Table 2,73.8 > 72.7,25.9 < 31.1,-5.2,fails,standard error
+Longer is better,Table 1,,,,not run,
+"""
 PARAMS = read(Path(__file__).parents[2] / "params/paper.yaml")
 ROWS = [{"method": "DeiT", "model": "deit-b-300", "cells": {}}]
 TABLES = {"table1": {"title": "Quality", "facts": ["tokenizer", "epochs"], "columns": {"linear": "LIN"}, "rows": ROWS}}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_best(monkeypatch):
+    def best_cells(csv, table):
+        return pd.DataFrame(False, index=csv.index, columns=tables.cells_as_text(csv, table).columns)
+
+    monkeypatch.setattr(tables, "best_cells", best_cells, raising=False)
 
 
 @pytest.fixture
@@ -64,7 +78,8 @@ def cells(html):
 
 def test_nothing_comes_from_elsewhere_and_every_image_is_embedded(tmp_path, inputs):
     html = write(tmp_path, inputs)
-    assert "http://" not in html and "https://" not in html and "<script" not in html and "<link" not in html
+    assert "http://" not in html and "https://" not in html and "<link" not in html
+    assert "default-src 'none'; img-src data:" in html  # the browser holds to it
     embedded = re.findall(r'src="data:image/png;base64,([^"]*)"', html)
     assert [base64.b64decode(data) for data in embedded] == [
         path.read_bytes() for path in inputs if path.suffix == ".png"
@@ -74,7 +89,7 @@ def test_nothing_comes_from_elsewhere_and_every_image_is_embedded(tmp_path, inpu
 
 def test_a_number_leads_to_what_made_it(tmp_path, inputs):
     html = write(tmp_path, inputs)
-    links = re.findall(r'<td><a href="#([^"]*)">([^<]*)</a></td>', html)
+    links = re.findall(r'<td[^>]*><a href="#([^"]*)">([^<]*)</a></td>', html)
     assert links == [("table1-cae-s-300-linear", "26.7")]  # the paper's and missing ones have none
     line = html[html.index('<tr id="table1-cae-s-300-linear">') :].split("</tr>")[0]
     for value in (
@@ -139,7 +154,87 @@ def test_the_papers_scale_is_not_warned_of(tmp_path, inputs):
 
 def test_what_is_in_params_is_escaped(tmp_path, inputs):
     html = write(tmp_path, inputs, datasets={"x": {"layout": "imagenet", "root": "<script>alert(1)</script>"}})
-    assert "<script" not in html and "&lt;script&gt;alert(1)" in html
+    assert "<script>alert" not in html and "&lt;script&gt;alert(1)" in html
+
+
+def test_what_is_in_tables_is_escaped(tmp_path, inputs):
+    (tmp_path / "claims.csv").write_text(CLAIMS.replace("Alignment", "<script>alert(1)</script>"))
+    (tmp_path / "table1.csv").write_text(CSV.replace("CAE & co", "<script>alert(2)</script>"))
+    html = write(tmp_path, [tmp_path / "claims.csv", *inputs])
+    assert html.count("<script>") == 1 and "&lt;script&gt;alert(1)" in html and "&lt;script&gt;alert(2)" in html
+
+
+def test_claims_come_first_and_are_counted(tmp_path, inputs):
+    (tmp_path / "claims.csv").write_text(CLAIMS)
+    (tmp_path / "order.csv").write_text("table,column,rows,spearman\ntable1,LIN,14,0.512345\n")
+    html = write(tmp_path, [tmp_path / "claims.csv", tmp_path / "order.csv", *inputs])
+    assert cells(html)[1:] == [
+        ["Alignment helps", "Table 2", "73.8 &gt; 72.7", "25.9 &lt; 31.1", "-5.2", "fails", "standard error"],
+        ["Longer is better", "Table 1", "", "", "", "not run", ""],
+    ]
+    assert '<span class="verdict not-run">not run</span>' in html
+    text = " ".join(re.sub("<[^>]*>", "", html).split())
+    assert "Claims0 holds, 1 fails, 0 undecided, 1 not run" in text
+    assert ["table1", "LIN", "14", "0.51"] in cells(html[html.index("The paper’s order") :])
+    assert "claims" not in cells(write(tmp_path, inputs))[0]
+
+
+def test_the_best_of_a_column_is_bold(tmp_path, inputs, monkeypatch):
+    def first_of_ours(csv, table):
+        best = pd.DataFrame(False, index=csv.index, columns=tables.cells_as_text(csv, table).columns)
+        best.loc[0, ("LIN", "ours")] = True
+        return best
+
+    monkeypatch.setattr(tables, "best_cells", first_of_ours, raising=False)
+    assert re.findall(r'<td class="best"[^>]*><a [^>]*>([^<]*)</a></td>', write(tmp_path, inputs)) == ["26.7"]
+
+
+THREE = pd.DataFrame(
+    {
+        "model": ["a", "b", "c", "d"],
+        "linear": [10.0, 30.0, 20.0, 99.0],
+        "linear_paper": [61.0, 31.5, 20.0, None],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("scale", "ours", "papers"),
+    [
+        ("demo", [0, 1, 0.5, None], [1, 0.5, 0, None]),  # places, of rows with both numbers
+        ("paper", [-1, -0.5, 0, None], None),  # by the difference; at 3 and more as dark as it gets
+    ],
+)
+def test_shades(scale, ours, papers):
+    table = Table.model_validate({"title": "", "columns": {"linear": "LIN"}, "rows": []})
+    shades = page.shades(THREE, table, scale)
+    assert [None if pd.isna(shade) else shade for shade in shades["LIN", "ours"]] == ours
+    assert (("LIN", "paper") in shades) == bool(papers)
+    if papers:
+        assert [None if pd.isna(shade) else shade for shade in shades["LIN", "paper"]] == papers
+
+
+def test_a_number_of_another_protocol_has_no_place():
+    rows = [{"method": "DeiT", "model": "b", "cells": {"linear": "supervised"}}]
+    table = Table.model_validate({"title": "", "columns": {"linear": "LIN"}, "rows": rows})
+    shades = page.shades(THREE, table, "demo")["LIN", "ours"]
+    assert shades[[0, 2]].tolist() == [0, 1] and shades[[1, 3]].isna().all()
+
+
+def test_costs_are_summed_over_the_jobs_of_a_step(tmp_path, inputs, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert 'id="costs"' not in write(tmp_path, inputs)
+    head = "s\th:m:s\tmax_rss\tcpu_time\n"
+    jobs = {"probe/a.tsv": "60\t0:01:00\t100\t90\n", "probe/b.tsv": "30\t0:00:30\t1400\t30\n",
+            "tokenize/dvae/1-of-1.tsv": "100\t0:01:40\t-\t66\n"}  # fmt: skip
+    for name, line in jobs.items():
+        (tmp_path / "work/demo/benchmarks" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "work/demo/benchmarks" / name).write_text(head + line)
+    html = write(tmp_path, inputs)
+    assert cells(html[html.index('<section id="costs">') :])[1:] == [
+        ["tokenize", "1", "100", "100", "", "1.1"],
+        ["probe", "2", "90", "60", "1,400", "2.0"],
+    ]
 
 
 def test_the_same_bytes_twice(tmp_path, inputs):
@@ -148,19 +243,22 @@ def test_the_same_bytes_twice(tmp_path, inputs):
 
 def test_html_is_balanced_and_links_lead_somewhere(tmp_path, inputs):
     void, stack, ids, links = {"meta", "img"}, [], set(), set()
+    figures = ["figures/figure3.png", "figures/tokenizer-dvae-x.png", "figures/training.png"]
 
     class Parser(HTMLParser):
         def handle_starttag(self, tag, attrs):
             stack.extend([tag] if tag not in void else [])
             ids.update(value for key, value in attrs if key == "id")
-            links.update(value[1:] for key, value in attrs if key == "href")
+            links.update(value for key, value in attrs if key == "href")
 
         def handle_endtag(self, tag):
             assert stack.pop() == tag
 
     Parser().feed(write(tmp_path, inputs))
-    assert not stack and links == ids == {
-        "table1", "table1-cae-s-300-linear", "figure3", "tokenizer-dvae-x", "training", "models", "provenance", "params"
+    assert not stack and links == {f"#{name}" for name in ids - {"hint", "figures"}} | set(figures)
+    assert ids == {
+        "hint", "figures", "table1",
+        "table1-cae-s-300-linear", "figure3", "tokenizer-dvae-x", "training", "models", "provenance", "params"
     }  # fmt: skip
 
 

@@ -42,6 +42,10 @@ for option in {"--output", "--linear", "--attentive", "--metrics", "--weights"} 
     files += [path.with_name(path.stem + "-cells.csv")] if command == "table" else []
     files += [path.with_name(name) for name in ("claims-pairs.csv", "order.csv", "order.md")] if command == "claims" else []
     files += [Path(options[options[option]])] if option == "--weights" else []  # of two probes
+    if command == "metrics":
+        inputs = [Path(argument) for argument in sys.argv if "results/" in argument]
+        files = [path / f"metrics/{file.stem}.json" for file in inputs if file.suffix == ".json"]
+        files += [path / f"losses/{file.parent.name}.csv" for file in inputs if file.suffix == ".jsonl"]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         if command in ("make", "index"):  # of a data set that is elsewhere

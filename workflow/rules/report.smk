@@ -21,7 +21,9 @@ rule tables:
 rule figures:
     input:
         expand(
-            "reports/{scale}/figures/{figure}.png", scale=P.scale, figure=plan.figures
+            "reports/{scale}/figures/{figure}.png",
+            scale=P.scale,
+            figure=[*plan.figures, "dag"],
         ),
     localrule: True
 
@@ -123,7 +125,7 @@ rule page:
     input:
         expand("reports/{{scale}}/tables/{table}.csv", table=[*plan.tables, "models"]),
         expand("reports/{{scale}}/tables/{table}-cells.csv", table=plan.tables),
-        expand("reports/{{scale}}/figures/{figure}.png", figure=plan.figures),
+        expand("reports/{{scale}}/figures/{figure}.png", figure=[*plan.figures, "dag"]),
         expand("data/{{scale}}/{dataset}.json", dataset=plan.counted),
         "params/tables.yaml",
         "cae/reporting/page.html.j2",
@@ -144,6 +146,6 @@ rule page:
         **plan.machine("report"),
     params:
         json=P.model_dump_json(),
-        code=code_hash("cae.reporting.page", *map(module_of, plan.figures)),
+        code=code_hash("cae.reporting.page", *map(module_of, [*plan.figures, "dag"])),
     shell:
         "python -m cae page --scale {wildcards.scale} --params {params.json:q} --output {output} {input} 2>&1 | tee {log}"

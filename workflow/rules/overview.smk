@@ -1,0 +1,59 @@
+"""The whole at a glance: a picture of the DAG, and what DVC's own views show.
+
+Needs: rules and params; metrics.
+Makes: reports/<scale>/figures/dag.png, reports/<scale>/metrics/, reports/<scale>/losses/.
+Costs: seconds, on the machine that runs Snakemake.
+"""
+
+SAME_PARAMS = same_params(workflow.configfiles, workflow.config_settings.config)
+
+
+rule rulegraph:
+    input:
+        "Snakefile",
+        sorted(map(str, Path("workflow/rules").glob("*.smk"))),
+    output:
+        png=report(
+            "reports/{scale}/figures/dag.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "dag", "scale": "{scale}"},
+        ),
+        pdf="reports/{scale}/figures/dag.pdf",
+        dot="reports/{scale}/figures/dag.dot",
+    log:
+        "work/{scale}/logs/rulegraph/dag.log",
+    benchmark:
+        "work/{scale}/benchmarks/rulegraph/dag.tsv"
+    localrule: True
+    threads: P.resources.report.threads
+    resources:
+        **plan.machine("report"),
+    params:
+        caption=caption_of("dag"),
+        rules=plan.rules_from,
+        code=code_hash(module_of("dag")),
+    shell:
+        "snakemake --rulegraph dot --nolock {SAME_PARAMS} -- reports/{wildcards.scale}/index.html > {output.dot} 2> {log}"
+        " && python -m cae figure --name dag --scale {wildcards.scale} --output {output.png} {output.dot} 2>&1 | tee -a {log}"
+
+
+rule metrics:
+    input:
+        expand("results/{{scale}}/evaluate/{cell}.json", cell=map("/".join, plan.cells)),
+        expand("results/{{scale}}/pretrain/{model}/metrics.jsonl", model=plan.trained),
+    output:
+        expand("reports/{{scale}}/{file}", file=plan.shown_by_dvc),
+    log:
+        "work/{scale}/logs/metrics/all.log",
+    benchmark:
+        "work/{scale}/benchmarks/metrics/all.tsv"
+    localrule: True
+    threads: P.resources.report.threads
+    resources:
+        **plan.machine("report"),
+    params:
+        json=as_json(plan.numbers),
+        code=code_hash("cae.reporting.metrics"),
+    shell:
+        "python -m cae metrics --params {params.json:q} --output reports/{wildcards.scale} {input} 2>&1 | tee {log}"
