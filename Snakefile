@@ -60,7 +60,6 @@ rule all:
     default_target: True
     input:
         f"reports/{P.scale}/index.html",
-        f"reports/{P.scale}/tables/claims.csv",
         expand("reports/{scale}/{file}", scale=P.scale, file=plan.shown_by_dvc),
     localrule: True
 

@@ -1,11 +1,37 @@
-"""The whole at a glance: a picture of the DAG, and what DVC's own views show.
+"""The whole at a glance: the models, a picture of the DAG, and what DVC's own views show.
 
 Needs: rules and params; metrics.
-Makes: reports/<scale>/figures/dag.png, reports/<scale>/metrics/, reports/<scale>/losses/.
+Makes: reports/<scale>/tables/models.csv, reports/<scale>/figures/dag.png, reports/<scale>/metrics/, reports/<scale>/losses/.
 Costs: seconds, on the machine that runs Snakemake.
 """
 
 SAME_PARAMS = same_params(workflow.configfiles, workflow.config_settings.config)
+
+
+rule models_table:
+    input:
+        expand("results/{{scale}}/pretrain/{model}/provenance.json", model=plan.models),
+        expand("results/{{scale}}/pretrain/{model}/metrics.jsonl", model=plan.trained),
+    output:
+        csv=report(
+            "reports/{scale}/tables/models.csv",
+            caption="../report/models.rst",
+            category="Training",
+            labels={"table": "models", "scale": "{scale}"},
+        ),
+        md="reports/{scale}/tables/models.md",
+    log:
+        "work/{scale}/logs/models_table/models.log",
+    benchmark:
+        "work/{scale}/benchmarks/models_table/models.tsv"
+    localrule: True
+    threads: P.resources.report.threads
+    resources:
+        **plan.machine("report"),
+    params:
+        code=code_hash("cae.reporting.models"),
+    shell:
+        "python -m cae models --scale {wildcards.scale} --output {output.csv} {input} 2>&1 | tee {log}"
 
 
 rule rulegraph:

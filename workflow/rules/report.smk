@@ -95,35 +95,12 @@ rule figure:
         " 2>&1 | tee {log}"
 
 
-rule models_table:
-    input:
-        expand("results/{{scale}}/pretrain/{model}/provenance.json", model=plan.models),
-        expand("results/{{scale}}/pretrain/{model}/metrics.jsonl", model=plan.trained),
-    output:
-        csv=report(
-            "reports/{scale}/tables/models.csv",
-            caption="../report/models.rst",
-            category="Training",
-            labels={"table": "models", "scale": "{scale}"},
-        ),
-        md="reports/{scale}/tables/models.md",
-    log:
-        "work/{scale}/logs/models_table/models.log",
-    benchmark:
-        "work/{scale}/benchmarks/models_table/models.tsv"
-    localrule: True
-    threads: P.resources.report.threads
-    resources:
-        **plan.machine("report"),
-    params:
-        code=code_hash("cae.reporting.models"),
-    shell:
-        "python -m cae models --scale {wildcards.scale} --output {output.csv} {input} 2>&1 | tee {log}"
-
-
 rule page:
     input:
-        expand("reports/{{scale}}/tables/{table}.csv", table=[*plan.tables, "models"]),
+        expand(
+            "reports/{{scale}}/tables/{table}.csv",
+            table=[*plan.tables, "claims", "order", "models"],
+        ),
         expand("reports/{{scale}}/tables/{table}-cells.csv", table=plan.tables),
         expand("reports/{{scale}}/figures/{figure}.png", figure=[*plan.figures, "dag"]),
         expand("data/{{scale}}/{dataset}.json", dataset=plan.counted),
