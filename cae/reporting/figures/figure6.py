@@ -1,5 +1,7 @@
 """Figure 6: what the class token attends to in whole images; and the drawing that Figures 7 and 9 share."""
 
+from textwrap import fill
+
 import numpy as np
 from matplotlib.collections import LineCollection
 
@@ -24,11 +26,12 @@ def draw(path: str):
     images, models, grid = data["images"], data["models"], data["maps"].shape[-1]
     columns, rows = min(len(images), COLUMNS), 1 + len(models)
     sets = -(-len(images) // columns)
-    figure, axes = picture_rows(sets * rows, columns, ["image", *models] * sets)
+    figure, axes = picture_rows(sets * rows, columns, [fill(name, 14) for name in ("image", *models)] * sets)
     figure.set_figheight(figure.get_figheight() + 0.14 * sets * len(models))  # a line of numbers a row
     places = axes.reshape(sets, rows, columns).swapaxes(1, 2).reshape(-1, rows)  # of each image: itself, then its maps
     uniform, side = grid**-2, images.shape[1]
-    style = dict(cmap="YlOrRd", vmin=0, vmax=np.percentile(data["maps"], 99) / uniform, extent=(0, side, side, 0))
+    most = max(2, np.percentile(data["maps"], 99) / uniform)  # so that uniform maps have the middle's colour at most
+    style = dict(cmap="YlOrRd", vmin=0, vmax=most, extent=(0, side, side, 0))
     for i, (image, (top, *below)) in enumerate(zip(images, places)):
         top.imshow(image, extent=style["extent"])
         for ax, maps, half in zip(below, data["maps"], data["half"]):
