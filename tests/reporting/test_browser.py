@@ -55,7 +55,7 @@ for (const frame of document.querySelectorAll("iframe")) {
     window: window.innerWidth, document: root.scrollWidth,
     blocks: Math.max(...wide.map(block => block.getBoundingClientRect().right)),
     pictures: Math.max(...[...inner.querySelectorAll("figure img")].map(image => image.getBoundingClientRect().right)),
-    scrolled: wide.filter(block => !block.closest("details, #provenance") && block.scrollWidth > block.clientWidth).length,
+    scrolled: wide.filter(block => !block.closest("details") && block.scrollWidth > block.clientWidth).length,
     requests: window.performance.getEntriesByType("resource").map(entry => entry.name).filter(name => !name.startsWith("data:")),
     opened: [...opened, dialog.open], states: states, focused: inner.activeElement === button,
   };

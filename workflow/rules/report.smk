@@ -5,6 +5,8 @@ Makes: reports/<scale>/tables/, reports/<scale>/figures/, reports/<scale>/index.
 Costs: seconds, on the machine that runs Snakemake.
 """
 
+SHOWN = [*plan.figures, "dag"]  # on the page
+
 
 rule report:
     input:
@@ -20,11 +22,7 @@ rule tables:
 
 rule figures:
     input:
-        expand(
-            "reports/{scale}/figures/{figure}.png",
-            scale=P.scale,
-            figure=[*plan.figures, "dag"],
-        ),
+        expand("reports/{scale}/figures/{figure}.png", scale=P.scale, figure=SHOWN),
     localrule: True
 
 
@@ -102,7 +100,7 @@ rule page:
             table=[*plan.tables, "claims", "order", "models"],
         ),
         expand("reports/{{scale}}/tables/{table}-cells.csv", table=plan.tables),
-        expand("reports/{{scale}}/figures/{figure}.png", figure=[*plan.figures, "dag"]),
+        expand("reports/{{scale}}/figures/{figure}.png", figure=SHOWN),
         expand("data/{{scale}}/{dataset}.json", dataset=plan.counted),
         "params/tables.yaml",
         "cae/reporting/page.html.j2",
@@ -123,6 +121,6 @@ rule page:
         **plan.machine("report"),
     params:
         json=P.model_dump_json(),
-        code=code_hash("cae.reporting.page", *map(module_of, [*plan.figures, "dag"])),
+        code=code_hash("cae.reporting.page", *map(module_of, SHOWN)),
     shell:
         "python -m cae page --scale {wildcards.scale} --params {params.json:q} --output {output} {input} 2>&1 | tee {log}"

@@ -1,0 +1,32 @@
+"""Snakemake's own report of a small finished tree: every table and figure is in it, with its caption."""
+
+import json
+import re
+
+MINE = """
+base: demo.yaml
+only: [mae-b-300]
+datasets: {ade20k: null, coco: null, food101: null, clipart: null, sketch: null}
+"""
+
+
+def test_every_table_and_figure_has_its_category_and_caption(tree):
+    (tree.path / "params/mine.yaml").write_text(MINE)
+    tree.run("snakemake", "--cores", "2", "--configfile", "params/mine.yaml")
+    tree.run("snakemake", "--configfile", "params/mine.yaml", "--report", "report.html")
+    html = (tree.path / "report.html").read_text()
+    results, categories = (
+        json.loads(re.search(rf"var {name} = (\{{.*?\}});?\s*$", html, re.M)[1]) for name in ("results", "categories")
+    )
+    tables = {path.stem for path in (tree.path / "reports/demo/tables").glob("*.csv")}
+    shown = {f"reports/demo/tables/{name}.csv" for name in tables if not name.endswith("-cells")}
+    shown |= {f"reports/demo/figures/{path.name}" for path in (tree.path / "reports/demo/figures").glob("*.png")}
+    assert results.keys() == shown | {"reports/demo/index.html"}
+    assert {"table1", "models"} < tables and {
+        "reports/demo/figures/dag.png",
+        "reports/demo/figures/training.png",
+    } < shown
+    kinds = {path: kind for kind, paths in categories.items() for path in shown if path in json.dumps(paths)}
+    assert kinds.keys() == shown and "Other" not in kinds.values()
+    assert all(len(re.sub("<[^>]*>", "", results[path]["caption"])) > 50 for path in shown)
+    assert "Pretraining: loss terms against images seen" in results["reports/demo/figures/training.png"]["caption"]
