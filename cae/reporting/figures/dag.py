@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
-from grandalf.graphs import Edge, Graph, Vertex
+from grandalf.graphs import Edge, Vertex, graph_core
 from grandalf.layouts import SugiyamaLayout
 from grandalf.routing import EdgeViewer
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
@@ -58,7 +58,9 @@ def read_dot(path: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
     names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)', text, re.M))
     if not names:
         raise UserError(f"{path}: no rulegraph; make it with `snakemake --rulegraph`")
-    return names, [(a, b) for a, b in re.findall(r"^\s*(\d+) -> (\d+)", text, re.M) if a != b]
+    edges = [(a, b) for a, b in re.findall(r"^\s*(\d+) -> (\d+)", text, re.M) if a != b]
+    names = dict(sorted(names.items(), key=lambda item: item[1]))  # Snakemake's order is one of chance, too
+    return names, sorted(edges, key=lambda edge: [names[node] for node in edge])
 
 
 def layout(names: dict, edges: list) -> tuple[dict, dict]:
@@ -69,8 +71,9 @@ def layout(names: dict, edges: list) -> tuple[dict, dict]:
     links = {edge: Edge(vertices[edge[0]], vertices[edge[1]]) for edge in edges}
     for link in links.values():
         link.view = EdgeViewer()
-    graph = Graph(list(vertices.values()), list(links.values())).C[0]
-    sugiyama = SugiyamaLayout(graph)
+    sugiyama = SugiyamaLayout(
+        graph_core(vertices.values(), links.values())
+    )  # a Graph's edges are in an order of chance
     sugiyama.xspace, sugiyama.yspace, sugiyama.dw, sugiyama.dh = GAP / 2, GAP, 0.02, BOX
     sugiyama.init_all()
     sugiyama.draw(40)

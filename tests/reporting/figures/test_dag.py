@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 
 from cae.errors import UserError
 from cae.reporting.figures import dag
+from tests.conftest import ROOT
 from tests.reporting.figures.conftest import texts
 
 DOT = """digraph snakemake_dag {
@@ -47,3 +51,15 @@ def test_an_arrow_is_pale_where_a_longer_way_leads_there(tmp_path):
 def test_a_file_without_rules_is_named(tmp_path):
     with pytest.raises(UserError, match=r"dag.dot: no rulegraph; make it with `snakemake --rulegraph`"):
         dag.draw(*inputs(tmp_path, "Building DAG of jobs"))
+
+
+def test_the_layout_is_the_same_in_any_process(tmp_path):
+    lines = [f'\t{i}[label = "a_rule_{i}", color = "x"];' for i in range(12)]
+    lines += [f"\t{i} -> {j}" for i in range(12) for j in range(i + 1, 12) if (i * j) % 3 == 1 or j == i + 4 or i == 0]
+    path = str(*inputs(tmp_path, "\n".join(lines)))
+    script = f"from cae.reporting.figures import dag; print(dag.layout(*dag.read_dot({path!r})))"
+    run = [
+        subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True).stdout
+        for _ in range(3)
+    ]
+    assert run[0] == run[1] == run[2]
