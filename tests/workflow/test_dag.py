@@ -186,7 +186,7 @@ def test_what_a_scale_leaves_out_is_told_and_not_asked_for(tree):
     (tree.path / "params/mine.yaml").unlink()
     assert of("pretrain_model", jobs) == {"mae-b-300"} and of("make_data", jobs) == {"imagenet", "coco"}
     assert (
-        of("figure", jobs) == {f"figure{i}" for i in (1, 2, 3, 8)}
+        of("figure", jobs) == {"training", *(f"figure{i}" for i in (1, 2, 3, 8))}
         and not of("panel", jobs)
         and len(of("table", jobs)) == 7
     )
