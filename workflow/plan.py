@@ -112,12 +112,14 @@ class Plan:
         if figure.dataset not in (None, *self.params.datasets):
             return f"it needs the data set {figure.dataset}, which is null"
         for model in figure.models:
-            if model not in self.recipes:
-                return f"it needs the model {model}, which is {self.absence(model)}"
+            if why := self.absent(model):
+                return f"it needs the model {model}, which is {why}"
         return None
 
-    def absence(self, model: str) -> str:
-        """How params leave a model out."""
+    def absent(self, model: str) -> str | None:
+        """Why the scale does not run a model that its params know."""
+        if model in self.recipes or model not in self.params.models:
+            return None
         return "not in `only`" if self.params.only and model not in self.params.only else "null"
 
     def rows_of(self, table: str) -> list[Row]:

@@ -73,10 +73,8 @@ def _missed(path: str, valid: list[str], plan: Plan) -> str:
     for word, near in zip(path.split("/"), nearest.split("/")):
         if PurePath(word).suffix == PurePath(near).suffix:
             word, near = PurePath(word).stem, PurePath(near).stem
-        if reason := plan.left_out.get(word):
+        if reason := plan.left_out.get(word) or plan.absent(word):
             return f"scale {scale} leaves {word} out: {reason}"
-        if word in plan.params.models.keys() - plan.recipes.keys():
-            return f"scale {scale} leaves {word} out: it is {plan.absence(word)}"
         if near == scale != word:
             said.append(f"these are params of scale {scale}, another's go by --configfile params/{word}.yaml")
         elif word != near:

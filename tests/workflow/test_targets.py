@@ -22,6 +22,14 @@ TOLD = {
 }
 
 
+def test_an_analysis_that_a_scale_leaves_out_is_made_by_no_rule(tree):
+    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nmodels: {moco-v3-b-300: null}\n")
+    target = "results/demo/analyze/figure9.npz"
+    text = tree.run("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", target, status=1)
+    (tree.path / "params/mine.yaml").unlink()
+    assert f"\n{target}: scale demo leaves figure9 out: it needs the model moco-v3-b-300, which is null\n" in text
+
+
 def test_misspelt_targets_are_told_with_the_nearest(tree):
     asked = ["--forcerun", "tabel3", "--", *(target for target in TOLD if target != "tabel3"), "README.md", "figure5"]
     text = tree.run("snakemake", "--dry-run", *asked, status=1)
@@ -32,12 +40,14 @@ def test_misspelt_targets_are_told_with_the_nearest(tree):
 
 
 def test_what_a_scale_leaves_out_is_told_with_the_reason(tree):
-    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nmodels: {moco-v3-b-300: null}\n")
-    cell = "results/demo/evaluate/linear/moco-v3-b-300.json"
-    arguments = ["--configfile", "params/mine.yaml", "--", "figure9", "results/demo/analyze/figure6.npz", cell]
-    text = tree.run("snakemake", "--dry-run", *arguments, status=1)
+    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nonly: [mae-b-300]\ndatasets: {ade20k: null}\n")
+    cell = "results/demo/evaluate/linear/cae-b-300.json"
+    given = "snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", "figure5", "figure4", cell
+    text = tree.run(*given, status=1)
     (tree.path / "params/mine.yaml").unlink()
-    for target, word in ("figure9", "figure9"), ("results/demo/analyze/figure6.npz", "figure6"):
-        reason = "it needs the model moco-v3-b-300, which is null"
-        assert f"\n{target}: scale demo leaves {word} out: {reason}\n" in text
-    assert f"\n{cell}: scale demo leaves moco-v3-b-300 out: it is null\n" in text
+    assert "\nfigure5: scale demo leaves figure5 out: it needs the data set ade20k, which is null\n" in text
+    assert (
+        "\nfigure4: scale demo leaves figure4 out: it needs the model cae-b-300-pixels, which is not in `only`\n"
+        in text
+    )
+    assert f"\n{cell}: scale demo leaves cae-b-300 out: not in `only`\n" in text
