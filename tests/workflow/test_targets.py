@@ -22,6 +22,14 @@ TOLD = {
 }
 
 
+def test_an_analysis_that_a_scale_leaves_out_is_made_by_no_rule(tree):
+    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nmodels: {moco-v3-b-300: null}\n")
+    target = "results/demo/analyze/figure9.npz"
+    text = tree.run("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", target, status=1)
+    (tree.path / "params/mine.yaml").unlink()
+    assert f"\n{target}: scale demo leaves figure9 out: it needs the model moco-v3-b-300, which is null\n" in text
+
+
 def test_misspelt_targets_are_told_with_the_nearest(tree):
     asked = ["--forcerun", "tabel3", "--", *(target for target in TOLD if target != "tabel3"), "README.md", "figure5"]
     text = tree.run("snakemake", "--dry-run", *asked, status=1)
