@@ -181,6 +181,12 @@ def test_without_masks_of_objects_attention_is_mapped_all_the_same(tree):
     assert "--objects" not in jobs["attention figure6"] and of("make_data", jobs) == {"imagenet"}
 
 
+def test_wildcards_are_quoted_in_every_command():
+    """Names are checked when params are read, and reach no shell as anything but a word even so."""
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        assert not re.findall(r"\{(?:wildcards\.\w+|(?:input|output)(?:\.\w+)?|log)\}", path.read_text()), path.name
+
+
 def test_what_a_scale_leaves_out_is_told_and_not_asked_for(tree):
     (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nonly: [mae-b-300]\ndatasets: {ade20k: null}\n")
     jobs = tree.dry_run("--configfile", "params/mine.yaml")

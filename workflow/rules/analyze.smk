@@ -32,7 +32,7 @@ rule masks_and_crops:
         ),
         code=code_hash("cae.analysis.masks_and_crops"),
     shell:
-        "python -m cae masks-and-crops --data {input.data} --params {params.json:q} --output {output} 2>&1 | tee {log}"
+        "python -m cae masks-and-crops --data {input.data:q} --params {params.json:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule reconstruct:
@@ -63,8 +63,8 @@ rule reconstruct:
         json=plan.json("seed", figure4=P.analyses.figure4),
         code=code_hash("cae.analysis.reconstruction"),
     shell:
-        "python -m cae reconstruct --data {input.data} --models {params.folders} --params {params.json:q}"
-        " --output {output} 2>&1 | tee {log}"
+        "python -m cae reconstruct --data {input.data:q} --models {params.folders:q} --params {params.json:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule tsne:
@@ -95,8 +95,8 @@ rule tsne:
         json=plan.json("seed", figure5=P.analyses.figure5),
         code=code_hash("cae.analysis.tsne"),
     shell:
-        "python -m cae tsne --data {input.data} --models {params.folders} --params {params.json:q}"
-        " --threads {threads} --gpus {resources.gpu} --output {output} 2>&1 | tee {log}"
+        "python -m cae tsne --data {input.data:q} --models {params.folders:q} --params {params.json:q}"
+        " --threads {threads} --gpus {resources.gpu} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule attention:
@@ -132,5 +132,5 @@ rule attention:
         json=lambda w: plan.attention_json(w.figure),
         code=code_hash("cae.analysis.attention"),
     shell:
-        "python -m cae attention --data {input.data} {params.objects} --models {params.folders} {params.probes}"
-        " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output} 2>&1 | tee {log}"
+        "python -m cae attention --data {input.data:q} {params.objects} --models {params.folders:q} {params.probes}"
+        " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output:q} 2>&1 | tee {log:q}"

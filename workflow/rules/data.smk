@@ -31,8 +31,8 @@ rule make_data:
         seed=P.seed,
         code=code_hash("cae.data.demo", "cae.data.manifests"),
     shell:
-        "python -m cae make --layout {params.layout} --root {params.root:q} {params.classes} --seed {params.seed}"
-        " --batches {params.batches:q} --threads {threads} --output {output} 2>&1 | tee {log}"
+        "python -m cae make --layout {params.layout:q} --root {params.root:q} {params.classes} --seed {params.seed}"
+        " --batches {params.batches:q} --threads {threads} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule index_data:
@@ -52,5 +52,5 @@ rule index_data:
         batches=lambda w, threads: as_json(plan.batches[w.indexed]),  # no trigger, as above
         code=code_hash("cae.data.manifests"),
     shell:
-        "python -m cae index --layout {params.layout} --root {params.root:q} {params.classes}"
-        " --batches {params.batches:q} --threads {threads} --output {output} 2>&1 | tee {log}"
+        "python -m cae index --layout {params.layout:q} --root {params.root:q} {params.classes}"
+        " --batches {params.batches:q} --threads {threads} --output {output:q} 2>&1 | tee {log:q}"

@@ -36,8 +36,8 @@ rule detect:
         ),
         code=code_hash("cae.tasks.detect"),
     shell:
-        "python -m cae detect --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
-        " --protocol {wildcards.protocol} --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
-        " --work work/{wildcards.scale}/{wildcards.protocol}/{wildcards.model} --code {params.code}"
-        " --metrics {output.metrics} --output results/{wildcards.scale}/{wildcards.protocol}/{wildcards.model}"
-        " 2>&1 | (trap '' TERM; tee {log})"
+        "python -m cae detect --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
+        " --work work/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q} --code {params.code}"
+        " --metrics {output.metrics:q} --output results/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q}"
+        " 2>&1 | (trap '' TERM; tee {log:q})"

@@ -3,8 +3,9 @@
 Needs: a pretrained encoder, ImageNet's manifest.
 Makes: results/<scale>/evaluate/<protocol>/<model>.json. Linear and attentive probing share one pass of the frozen
 encoder; their weights stay in results/<scale>/<protocol>/<model>/, and what they lost and scored on the way is told in
-work/<scale>/evaluate/<model>/metrics.jsonl. A supervised model's own classifier is evaluated as it is. Fine-tuning, on ImageNet (`finetune`) or another set (`food101`, `clipart`, `sketch`),
-leaves its classifier in results/<scale>/<protocol>/<model>/. What was stopped goes on from work/<scale>/evaluate/<model> or
+work/<scale>/evaluate/<model>/metrics.jsonl. A supervised model's own classifier is evaluated as it is. Fine-tuning, on
+ImageNet (`finetune`) or another set (`food101`, `clipart`, `sketch`), leaves its classifier in
+results/<scale>/<protocol>/<model>/. What was stopped goes on from work/<scale>/evaluate/<model> or
 work/<scale>/<protocol>/<model>.
 Costs: at the paper's scale, about 90 passes of the encoder over ImageNet to probe; to fine-tune, 50 (ViT-L) to 200
 (ViT-S) epochs of training.
@@ -44,11 +45,11 @@ rule probe:
         json=lambda w: plan.evaluation_json(w.model, **P.probes.model_dump()),
         code=code_hash("cae.tasks.probe"),
     shell:
-        "python -m cae probe --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
+        "python -m cae probe --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
-        " --work work/{wildcards.scale}/evaluate/{wildcards.model} --code {params.code}"
-        " --linear {output.linear} --attentive {output.attentive} --weights {output.weights}"
-        " 2>&1 | (trap '' TERM; tee {log})"
+        " --work work/{wildcards.scale:q}/evaluate/{wildcards.model:q} --code {params.code}"
+        " --linear {output.linear:q} --attentive {output.attentive:q} --weights {output.weights:q}"
+        " 2>&1 | (trap '' TERM; tee {log:q})"
 
 
 rule classify:
@@ -72,8 +73,8 @@ rule classify:
         json=plan.json(micro_batch=P.probes.micro_batch),
         code=code_hash("cae.tasks.classify"),
     shell:
-        "python -m cae classify --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
-        " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output} 2>&1 | tee {log}"
+        "python -m cae classify --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule finetune:
@@ -104,8 +105,8 @@ rule finetune:
         ),
         code=code_hash("cae.tasks.finetune"),
     shell:
-        "python -m cae finetune --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
-        " --protocol {wildcards.protocol} --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
-        " --work work/{wildcards.scale}/{wildcards.protocol}/{wildcards.model} --code {params.code}"
-        " --metrics {output.metrics} --output results/{wildcards.scale}/{wildcards.protocol}/{wildcards.model}"
-        " 2>&1 | (trap '' TERM; tee {log})"
+        "python -m cae finetune --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
+        " --work work/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q} --code {params.code}"
+        " --metrics {output.metrics:q} --output results/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q}"
+        " 2>&1 | (trap '' TERM; tee {log:q})"

@@ -31,7 +31,7 @@ rule models_table:
     params:
         code=code_hash("cae.reporting.models"),
     shell:
-        "python -m cae models --scale {wildcards.scale} --output {output.csv} {input} 2>&1 | tee {log}"
+        "python -m cae models --scale {wildcards.scale:q} --output {output.csv:q} {input:q} 2>&1 | tee {log:q}"
 
 
 rule rulegraph:
@@ -60,8 +60,8 @@ rule rulegraph:
         rules=plan.rules_from,
         code=code_hash(module_of("dag")),
     shell:
-        "snakemake --rulegraph dot --nolock {SAME_PARAMS} -- reports/{wildcards.scale}/index.html > {output.dot} 2> {log}"
-        " && python -m cae figure --name dag --scale {wildcards.scale} --output {output.png} {output.dot} 2>&1 | tee -a {log}"
+        "snakemake --rulegraph dot --nolock {SAME_PARAMS} -- reports/{wildcards.scale:q}/index.html > {output.dot:q} 2> {log:q}"
+        " && python -m cae figure --name dag --scale {wildcards.scale:q} --output {output.png:q} {output.dot:q} 2>&1 | tee -a {log:q}"
 
 
 rule metrics:
@@ -82,4 +82,4 @@ rule metrics:
         json=as_json(plan.numbers),
         code=code_hash("cae.reporting.metrics"),
     shell:
-        "python -m cae metrics --params {params.json:q} --output reports/{wildcards.scale} {input} 2>&1 | tee {log}"
+        "python -m cae metrics --params {params.json:q} --output reports/{wildcards.scale:q} {input:q} 2>&1 | tee {log:q}"

@@ -46,10 +46,10 @@ rule pretrain_model:
             "cae.tasks.pretrain", f"cae.models.{plan.recipes[w.model].method}"
         ),
     shell:
-        "python -m cae pretrain --data {input.data} {params.targets} --params {params.json:q}"
-        " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale}/pretrain/{wildcards.model}"
-        " --code {params.code} --output results/{wildcards.scale}/pretrain/{wildcards.model}"
-        " 2>&1 | (trap '' TERM; tee {log})"
+        "python -m cae pretrain --data {input.data:q} {params.targets} --params {params.json:q}"
+        " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        " --code {params.code} --output results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        " 2>&1 | (trap '' TERM; tee {log:q})"
 
 
 rule import_model:
@@ -73,5 +73,5 @@ rule import_model:
         json=lambda w: plan.release_json(w.model),
         code=code_hash("cae.tasks.import_model"),
     shell:
-        "python -m cae import --params {params.json:q} --output results/{wildcards.scale}/pretrain/{wildcards.model}"
-        " 2>&1 | tee {log}"
+        "python -m cae import --params {params.json:q} --output results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        " 2>&1 | tee {log:q}"

@@ -62,8 +62,8 @@ rule table:
         facts=lambda w: plan.json(**plan.facts_of(w.table)),
         code=code_hash("cae.reporting.tables"),
     shell:
-        "python -m cae table --tables params/tables.yaml --name {wildcards.table} --scale {wildcards.scale}"
-        " --facts {params.facts:q} --output {output.csv} {input} 2>&1 | tee {log}"
+        "python -m cae table --tables params/tables.yaml --name {wildcards.table:q} --scale {wildcards.scale:q}"
+        " --facts {params.facts:q} --output {output.csv:q} {input:q} 2>&1 | tee {log:q}"
 
 
 rule figure:
@@ -89,8 +89,8 @@ rule figure:
         caption=lambda w: caption_of(w.figure),
         code=lambda w: code_hash(module_of(w.figure)),
     shell:
-        "python -m cae figure --name {wildcards.figure} --scale {wildcards.scale} --output {output.png} {input}"
-        " 2>&1 | tee {log}"
+        "python -m cae figure --name {wildcards.figure:q} --scale {wildcards.scale:q} --output {output.png:q} {input:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule page:
@@ -123,4 +123,4 @@ rule page:
         json=P.model_dump_json(),
         code=code_hash("cae.reporting.page", *map(module_of, SHOWN)),
     shell:
-        "python -m cae page --scale {wildcards.scale} --params {params.json:q} --output {output} {input} 2>&1 | tee {log}"
+        "python -m cae page --scale {wildcards.scale:q} --params {params.json:q} --output {output:q} {input:q} 2>&1 | tee {log:q}"

@@ -33,10 +33,10 @@ rule segment:
         ),
         code=code_hash("cae.tasks.segment"),
     shell:
-        "python -m cae segment --data {input.data} --encoder results/{wildcards.scale}/pretrain/{wildcards.model}"
+        "python -m cae segment --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
-        " --work work/{wildcards.scale}/ade20k/{wildcards.model}/{wildcards.lr} --code {params.code}"
-        " --output results/{wildcards.scale}/ade20k/{wildcards.model}/{wildcards.lr} 2>&1 | (trap '' TERM; tee {log})"
+        " --work work/{wildcards.scale:q}/ade20k/{wildcards.model:q}/{wildcards.lr:q} --code {params.code}"
+        " --output results/{wildcards.scale:q}/ade20k/{wildcards.model:q}/{wildcards.lr:q} 2>&1 | (trap '' TERM; tee {log:q})"
 
 
 rule choose_learning_rate:
@@ -56,4 +56,4 @@ rule choose_learning_rate:
     params:
         code=code_hash("cae.tasks.choose"),
     shell:
-        "python -m cae choose --metrics {output.metrics} --output {output.examples} {input} 2>&1 | tee {log}"
+        "python -m cae choose --metrics {output.metrics:q} --output {output.examples:q} {input:q} 2>&1 | tee {log:q}"

@@ -52,10 +52,10 @@ rule train_tokenizer:
             "cae.tasks.train_tokenizer", plan.tokenizer_module(w.tokenizer)
         ),
     shell:
-        "python -m cae train-tokenizer --data {input.data} --params {params.json:q}"
-        " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale}/tokenizers/{wildcards.tokenizer}"
-        " --code {params.code} --output results/{wildcards.scale}/tokenizers/{wildcards.tokenizer}"
-        " 2>&1 | (trap '' TERM; tee {log})"
+        "python -m cae train-tokenizer --data {input.data:q} --params {params.json:q}"
+        " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q}"
+        " --code {params.code} --output results/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q}"
+        " 2>&1 | (trap '' TERM; tee {log:q})"
 
 
 rule import_tokenizer:
@@ -79,7 +79,7 @@ rule import_tokenizer:
         ),
     shell:
         "python -m cae import-tokenizer --params {params.json:q}"
-        " --output results/{wildcards.scale}/tokenizers/{wildcards.tokenizer} 2>&1 | tee {log}"
+        " --output results/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee {log:q}"
 
 
 rule tokenize:
@@ -102,10 +102,10 @@ rule tokenize:
             "cae.tasks.tokenize", plan.tokenizer_module(plan.caches[w.cache][0])
         ),
     shell:
-        "python -m cae tokenize --data {input.data}"
-        " --tokenizer {params.tokenizer} --params {params.json:q}"
-        " --shard {wildcards.k}/{wildcards.n} --threads {threads} --gpus {resources.gpu}"
-        " --work work/{wildcards.scale}/tokens/{wildcards.cache} --output {output} 2>&1 | tee {log}"
+        "python -m cae tokenize --data {input.data:q}"
+        " --tokenizer {params.tokenizer:q} --params {params.json:q}"
+        " --shard {wildcards.k:q}/{wildcards.n:q} --threads {threads} --gpus {resources.gpu}"
+        " --work work/{wildcards.scale:q}/tokens/{wildcards.cache:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule merge_tokens:
@@ -131,6 +131,6 @@ rule merge_tokens:
             "cae.tasks.tokenize", plan.tokenizer_module(plan.caches[w.cache][0])
         ),
     shell:
-        "python -m cae merge-tokens --data {input.data}"
-        " --tokenizer {params.tokenizer} --params {params.json:q}"
-        " --output results/{wildcards.scale}/tokens/{wildcards.cache} {input.shards} 2>&1 | tee {log}"
+        "python -m cae merge-tokens --data {input.data:q}"
+        " --tokenizer {params.tokenizer:q} --params {params.json:q}"
+        " --output results/{wildcards.scale:q}/tokens/{wildcards.cache:q} {input.shards:q} 2>&1 | tee {log:q}"
