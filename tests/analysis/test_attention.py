@@ -22,7 +22,7 @@ from cae.analysis.attention import (
     probe_attention,
     shares,
 )
-from cae.data.views import crop_boxes
+from cae.data.views import crop_boxes, render
 from cae.errors import UserError
 from cae.models.probes import AttentiveProbe
 from cae.params import View
@@ -137,7 +137,7 @@ def test_a_crop_is_that_of_the_view_and_not_flipped():
     batch = crops[np.arange(5)]
     boxes, flips = crop_boxes(VIEW, 3, np.arange(5), 0, np.full(5, 60), np.full(5, 40))
     for pixels, box in zip(batch["pixels"].numpy(), boxes):
-        assert np.array_equal(pixels, image.resize((16, 16), Image.Resampling.BICUBIC, box=tuple(box)))
+        assert np.array_equal(pixels, render(image, box, False, 16))
     assert flips.any() and batch["object"].numpy() == pytest.approx(1)
     assert set(batch) == {"pixels", "object", "outside", "outside_original"}
 

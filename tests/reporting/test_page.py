@@ -137,7 +137,16 @@ def test_recipes_are_told_method_by_method(tmp_path, inputs):
 
 
 def test_summary_says_what_was_run(tmp_path, inputs):
-    names = ("random-s", "cae-s-300", "cae-b-300", "cae-b-1600", "random-b", "dino-b-400", "deit-b-300")
+    names = (
+        "random-s",
+        "cae-s-300",
+        "cae-b-300",
+        "cae-b-1600",
+        "random-b",
+        "dino-b-400",
+        "deit-b-300",
+        "moco-v3-b-300",
+    )
     pixels = PARAMS["analyses"]["figure4"]["models"]
     models = {name: PARAMS["models"][name] for name in (*names, *pixels)}
     analyses = {
@@ -147,7 +156,7 @@ def test_summary_says_what_was_run(tmp_path, inputs):
     }
     text = re.sub("<[^>]*>", "", write(tmp_path, inputs, models=models, analyses=PARAMS["analyses"] | analyses))
     assert "scale demo" in text and "They compare with nothing but" in text
-    assert "5 of 9 models, for 300 to 1600 epochs;\n2 are taken as released; the others are encoders" in text
+    assert "5 of 10 models, for 300 to 1600 epochs;\n3 are taken as released; the others are encoders" in text
     assert "1,234 images to train on, 56 to validate on" in text
     assert "1 of 2 cells of the tables" in text
     assert re.search(r"Seed\s*7\n", text) and "Git revision" in text

@@ -77,7 +77,7 @@ def test_analyses_leave_their_arrays(run, tiny, data, pretrained):
     job = text(figure3=tiny.analyses.figure3, image=tiny.image, view=tiny.view, mask=tiny.shared_mask, seed=0)
     run("masks-and-crops", "--data", data["imagenet"], "--params", job, "--output", out / "figure3.npz")
     figure3 = np.load(out / "figure3.npz")
-    assert set(figure3) == {"images", "masks", "boxes", "labels"}
+    assert set(figure3) == {"images", "masks", "boxes", "labels", "crop_frequency", "mask_frequency"}
     assert (figure3["masks"].sum((1, 2)) == 18).all() and figure3["boxes"].shape == (4, 4, 4)
 
     models = [pretrained("cae-b-300-pixels"), pretrained("cae-b-300-pixels-no-align")]
