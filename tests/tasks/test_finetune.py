@@ -225,8 +225,8 @@ def test_appendix_a(tiny):
         ({"finetune": {"warmup_epochs": 50}}, "finetune: warmup_epochs 50 leaves none of the 50 epochs of large"),
         ({"resources": {"finetune": {"gpus": 7}}}, "finetune.batch_size 4096 is not a multiple of micro_batch x 7 GPUs"),
         ({"finetune": {"sizes": {"base": {"layer_decay": 1.5}}}}, "finetune.sizes.base.layer_decay"),
-        ({"transfer": {"erassing": 0.1}}, "transfer.unknown key 'erassing'; did you mean 'erasing'?"),
-        ({"transfer": {"micro_batch": 60}}, "transfer.batch_size 1024 is not a multiple of micro_batch 60"),
+        ({"transfer": {"erassing": 0.1}}, "transfer: unknown key 'erassing'; did you mean 'erasing'?"),
+        ({"transfer": {"micro_batch": 60}}, "transfer: batch_size 1024 is not a multiple of micro_batch 60"),
         ({"transfer": {"sizes": {"bass": {"lr": 1.0}}}}, "transfer.sizes.bass.epochs: Field required"),
     ],
 )  # fmt: skip

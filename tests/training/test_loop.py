@@ -254,13 +254,13 @@ def test_sigterm_to_the_whole_group_still_saves(run, tiny, data, tmp_path):
     words = [sys.executable, "-m", "cae", "pretrain", "--data", data["imagenet"], "--params", job,
              "--work", tmp_path / "work", "--output", tmp_path / "out"]  # fmt: skip
     command = " ".join(shlex.quote(str(word)) for word in words)
-    pipe = "2>&1 | (trap '' TERM; tee {log})"
+    pipe = "2>&1 | (trap '' TERM; tee {log:q})"
     rules = [rule for file in (ROOT / "workflow" / "rules").iterdir() for rule in file.read_text().split("\nrule ")]
     runs = [rule for rule in rules if "--code {params.code}" in rule]
     assert len(runs) == 6 and all(pipe in rule for rule in runs)
     log = tmp_path / "log"
     shell = subprocess.Popen(
-        ["bash", "-c", f"set -o pipefail; trap '' TERM; {command} {pipe.format(log=log)}"],
+        ["bash", "-c", f"set -o pipefail; trap '' TERM; {command} {pipe.replace('{log:q}', str(log))}"],
         start_new_session=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     metrics = tmp_path / "work" / "metrics.jsonl"

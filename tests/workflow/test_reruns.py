@@ -66,7 +66,7 @@ def test_a_models_params_rerun_it_and_what_hangs_on_it(finished, undo):
     assert finished.dry_run().keys() == {
         "pretrain_model cae-b-800", "probe cae-b-800", "finetune finetune cae-b-800", "detect coco-mask cae-b-800",
         "detect coco-cascade cae-b-800", *search_of("cae-b-800"), "table table1", "table table3", "table table4",
-        "table table5", "table table7", "figure training", "models_table", "metrics", "page", "all",
+        "table table5", "table table7", "claims_table", "figure training", "models_table", "metrics", "page", "all",
     }  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_a_seed_more_runs_what_is_new_and_the_tables_that_show_it(finished, undo
     jobs = finished.dry_run()
     assert jobs.keys() == {
         f"pretrain_model {new}", f"probe {new}", f"finetune finetune {new}", f"detect coco-mask {new}", *search_of(new),
-        "table table1", "table table3", "table table4", "models_table", "page", "all",
+        "table table1", "table table3", "table table4", "claims_table", "models_table", "metrics", "page", "all",
     }  # fmt: skip
     for job in (f"pretrain_model {new}", f"probe {new}", f"finetune finetune {new}", f"segment {new} 0.001"):
         assert '"seed": 1' in jobs[job] and '"seed": 0' not in jobs[job]
@@ -125,7 +125,7 @@ def test_code_reruns_what_runs_it(finished, undo, plan):
     assert finished.dry_run().keys() == {
         "pretrain_model dino-b-400", "probe dino-b-400", *(f"finetune {d} dino-b-400" for d in ("finetune", *TRANSFERS)),
         "detect coco-mask dino-b-400", *search_of("dino-b-400"), "table table1", "table table3", "table table4",
-        "table table6", "figure training", "models_table", "metrics", "page", "all",
+        "table table6", "claims_table", "figure training", "models_table", "metrics", "page", "all",
     }  # fmt: skip
 
     finished.run("git", "checkout", "--quiet", ".")

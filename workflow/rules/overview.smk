@@ -58,9 +58,10 @@ rule rulegraph:
     params:
         caption=caption_of("dag"),
         rules=plan.rules_from,
+        same=lambda w, threads: SAME_PARAMS,  # a function of threads is no trigger
         code=code_hash(module_of("dag")),
     shell:
-        "snakemake --rulegraph dot --nolock {SAME_PARAMS} -- reports/{wildcards.scale:q}/index.html > {output.dot:q} 2> {log:q}"
+        "snakemake --rulegraph dot --nolock {params.same} -- reports/{wildcards.scale:q}/index.html > {output.dot:q} 2> {log:q}"
         " && python -m cae figure --name dag --scale {wildcards.scale:q} --output {output.png:q} {output.dot:q} 2>&1 | tee -a {log:q}"
 
 
