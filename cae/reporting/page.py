@@ -70,7 +70,7 @@ def read_table(path: Path, table: Table, scale: str) -> dict:
 
     models = csv["model"].fillna("")
     parts = (frame.to_numpy().tolist() for frame in (body, best, dark))
-    rows = zip(csv["group"].fillna(""), models, map(line_of, models, *parts), strict=True)
+    rows = zip(csv["group"].astype(object).fillna(""), models, map(line_of, models, *parts), strict=True)
     run = int(csv[list(table.columns)].count().sum())
     missing = body[list(ours)].eq(MISSING).to_numpy().sum()
     return {

@@ -187,7 +187,7 @@ def best_cells(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
     """
     body = cells_as_text(csv, table)
     best = pd.DataFrame(False, index=body.index, columns=body.columns)
-    groups = csv["group"].fillna("").to_numpy()
+    groups = csv["group"].astype(object).fillna("").to_numpy()
     apart = {
         (row.model, c) for row in table.rows for c, p in table.cells_of(row).items() if p != table.columns[c].protocol
     }
