@@ -18,6 +18,7 @@ from workflow import failures
 from workflow.code_hash import code_hash
 from workflow.plan import (
     DETECTORS,
+    ENCODER,
     TRANSFERS,
     Plan,
     as_json,

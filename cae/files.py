@@ -47,9 +47,13 @@ def _disk_full(error: Exception, folder: Path) -> bool:
     return named or shutil.disk_usage(folder).free < 1 << 20
 
 
-def write_json(path: str | Path, data) -> None:
+def write_text(path: str | Path, text: str) -> None:
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1) + "\n")
+        temporary.write_text(text)
+
+
+def write_json(path: str | Path, data) -> None:
+    write_text(path, json.dumps(data, indent=1) + "\n")
 
 
 def read_json(path: str | Path) -> dict:

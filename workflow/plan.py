@@ -19,6 +19,10 @@ TRANSFERS = ("food101", "clipart", "sketch")  # fine-tuning on the data sets of 
 DETECTORS = ("coco-mask", "coco-cascade")
 DATA = {"ade20k": "ade20k", **dict.fromkeys(DETECTORS, "coco"), **{name: name for name in TRANSFERS}}  # else ImageNet
 SEEN = ("seed", "view", "image")  # what an image's tokens depend on besides their tokenizer
+# What is read of a pretrained encoder.
+ENCODER = [
+    f"results/{{scale}}/pretrain/{{model}}/{file}" for file in ("model.safetensors", "config.json", "provenance.json")
+]
 KINDS = {"dvae": "d-VAE", "dalle": "DALL-E", "vqgan": "VQGAN"}  # of tokenizers
 
 # Jobs run the Python that runs Snakemake, its environment activated or not.
@@ -58,7 +62,8 @@ class Plan:
     """The jobs that params/tables.yaml and the analyses ask for."""
 
     def __init__(self, params: Params, tables: str = "params/tables.yaml", claims: str = "params/claims.yaml"):
-        self.params, self.tables = params, load_tables(tables, read(PAPER)["models"] | params.models)
+        paper = read(PAPER)
+        self.params, self.tables = params, load_tables(tables, paper["models"] | params.models)
         self.recipes = params.pretrainings()
         made_below = f"data/{params.scale}/"  # data sets that the project writes itself; others are only read
         self.made = [name for name, data in params.datasets.items() if data.root.startswith(made_below)]
@@ -134,7 +139,7 @@ class Plan:
         ]
 
         # Figures' models are the paper's, and this scale's where it shows others.
-        printed, own = read(PAPER)["analyses"], params.analyses.model_dump()
+        printed, own = paper["analyses"], params.analyses.model_dump()
         shown = {name: [*printed[name]["models"], *own[name]["models"]] for name in own if "models" in own[name]}
         self.claims = load_claims(claims, self.tables, shown)
         claimed = set().union(*(claim.figures for claim in self.claims.values()))
@@ -195,10 +200,9 @@ class Plan:
         """Metrics that the tables show of each protocol."""
         found: dict[str, list] = {}
         for table in self.tables.values():
-            for row in table.rows:
-                for column, protocol in table.cells_of(row).items():
-                    found.setdefault(protocol, []).append(table.columns[column].metric)
-        return {protocol: unique(metrics) for protocol, metrics in found.items()}
+            for protocol, metrics in table.metrics.items():
+                found[protocol] = unique([*found.get(protocol, []), *metrics])
+        return found
 
     def data_of(self, protocol: str) -> str:
         """The data set that a protocol evaluates on."""

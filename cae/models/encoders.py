@@ -12,7 +12,7 @@ from timm.models import Beit, VisionTransformer
 
 from cae.data.pixels import MEAN, STD
 from cae.errors import UserError
-from cae.files import atomic, read_json, revision, write_json
+from cae.files import read_json, revision, write_json, write_text
 from cae.models.vit import timm_model
 from cae.params import Pretraining, Release
 from cae.tensors import load_weights, save_weights
@@ -41,8 +41,7 @@ def save_model(
     save_weights(folder / "model.safetensors", vit)
     # Named at run time: how a card is worded is no part of what trains or reads an encoder.
     card = importlib.import_module("cae.models.card").card(config, provenance)
-    with atomic(folder / "README.md") as temporary:
-        temporary.write_text(card)
+    write_text(folder / "README.md", card)
     write_json(folder / "config.json", config)
     write_json(folder / "provenance.json", provenance)
 

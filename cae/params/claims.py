@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from cae.errors import UserError
-from cae.params.files import read
-from cae.params.strict import Strict, describe, named, refusal, unknown
-from cae.params.tables import Table
+from cae.params.strict import Strict, refusal, unknown
+from cae.params.tables import Table, entries
 
 ATTENTION = ("outside", "outside_area", "object", "object_area", "half_patches")
 FIGURES = {  # arrays of results/<scale>/analyze/<figure>.npz that claims may name
@@ -66,11 +65,8 @@ class Claim(Strict):
 def load_claims(path: str | Path, tables: dict[str, Table], figures: dict[str, list[str]]) -> dict[str, Claim]:
     """The claims of params/claims.yaml; UserError for a cell that is in no table and no figure (`figures`: their models)."""
     claims = {}
-    for name, raw in read(path).items():
-        try:
-            claims[named(name)] = claim = Claim.model_validate(raw)
-        except ValidationError as error:
-            raise UserError("\n".join(f"{path}: {name}: {describe(e)}" for e in error.errors())) from None
+    for name, claim in entries(path, Claim):
+        claims[name] = claim
         for i, pair in enumerate(claim.pairs):
             for cell in pair:
                 if wrong := _nowhere(cell, tables, figures):

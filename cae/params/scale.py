@@ -24,9 +24,7 @@ from cae.params.tokenizers import Tokenizer
 class Params(Strict):
     scale: Name
     seed: Seed
-    seeds: Seeds | None = (
-        None  # of every model that names none of its own: each is a run, the first of them as without any
-    )
+    seeds: Seeds | None = None  # of every model that names none; each is a run, the first as without any
     datasets: Datasets
     image: Image
     view: View

@@ -1,5 +1,6 @@
 """The tables of params/tables.yaml: rows of models, columns of evaluations, and the numbers that the paper prints."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,15 +70,30 @@ class Table(Strict):
         every = {name: column.protocol for name, column in self.columns.items()}
         return {} if not row.model else every if row.cells is None else row.cells
 
+    @property
+    def metrics(self) -> dict[str, list[str]]:
+        """Metrics that the cells show, by protocol; each once."""
+        found: dict[str, dict] = {}
+        for row in self.rows:
+            for column, protocol in self.cells_of(row).items():
+                found.setdefault(protocol, {})[self.columns[column].metric] = None
+        return {protocol: list(metrics) for protocol, metrics in found.items()}
+
+
+def entries(path: str | Path, kind: type[Strict]) -> Iterator[tuple[str, Strict]]:
+    """(name, entry) of a file of named entries, each a `kind`; UserError names the file, the entry and the key."""
+    for name, raw in read(path).items():
+        try:
+            yield named(name), kind.model_validate(raw)
+        except ValidationError as error:
+            raise UserError("\n".join(f"{path}: {name}: {describe(e)}" for e in error.errors())) from None
+
 
 def load_tables(path: str | Path, models) -> dict[str, Table]:
     """The tables of params/tables.yaml; UserError for an unknown key, evaluation or model (`models`: the valid names)."""
     tables = {}
-    for name, raw in read(path).items():
-        try:
-            tables[named(name)] = table = Table.model_validate(raw)
-        except ValidationError as error:
-            raise UserError("\n".join(f"{path}: {name}: {describe(e)}" for e in error.errors())) from None
+    for name, table in entries(path, Table):
+        tables[name] = table
         taken = {"model", "group", "method", "tokenizer", "epochs", "crops", *table.columns}  # in the CSV
         if bad := table.words.keys() & taken:
             raise UserError(f"{path}: {name}: words: {min(bad)} is another column's name")

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau, spearmanr
 
-from cae.files import atomic
+from cae.files import write_text
 from cae.params import FIGURES, Cell, Claim, Table, read
 from cae.reporting.tables import escape_latex
 
@@ -82,8 +82,7 @@ def main(
         "order.md": markdown(orders, f"# Order, scale {scale}", ORDER_NOTE),
     }
     for name, text in files.items():
-        with atomic(Path(output).with_name(name)) as temporary:
-            temporary.write_text(text)
+        write_text(Path(output).with_name(name), text)
 
 
 def of_table(cell: Cell, table: Table, csv: pd.DataFrame, cells: pd.DataFrame) -> Number:

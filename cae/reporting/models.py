@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cae.files import atomic, read_json
+from cae.files import read_json, write_text
 
 METHODS = {"cae": "CAE", "beit": "BEiT", "mae": "MAE", "moco_v3": "MoCo v3", "dino": "DINO", "deit": "DeiT"}
 COLUMNS = {  # heading and format
@@ -34,8 +34,7 @@ def main(scale: str, inputs: list[str], output: str) -> None:
         ".md": "\n\n".join([f"# Models, scale {scale}", grid, NOTE]) + "\n",
     }
     for suffix, content in files.items():
-        with atomic(Path(output).with_suffix(suffix)) as temporary:
-            temporary.write_text(content)
+        write_text(Path(output).with_suffix(suffix), content)
 
 
 def line(provenance: Path, log: Path | None) -> dict:

@@ -9,7 +9,7 @@ import jinja2
 import pandas as pd
 import yaml
 
-from cae.files import atomic, read_json, revision
+from cae.files import read_json, revision, write_text
 from cae.params import Params, Table, read
 from cae.reporting import models, tables
 from cae.reporting.figures import caption_of
@@ -47,8 +47,7 @@ def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
         yaml=yaml.safe_dump(params, sort_keys=False),
         **summary(Params(**params)),
     )
-    with atomic(output) as temporary:
-        temporary.write_text(page)
+    write_text(output, page)
 
 
 def read_table(path: Path, table: Table, scale: str) -> dict:

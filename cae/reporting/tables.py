@@ -11,7 +11,7 @@ from statistics import mean, stdev
 import pandas as pd
 
 from cae.errors import UserError
-from cae.files import atomic, read_json
+from cae.files import read_json, write_text
 from cae.params import Row, Table, read, unknown
 
 MISSING, NOTHING = "–", "n/a"
@@ -45,8 +45,7 @@ def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: li
     paths = {Path(output).with_suffix(suffix): text for suffix, text in files.items()}
     paths[Path(output).with_name(f"{name}-cells.csv")] = origins.to_csv(index=False, lineterminator="\n")
     for path, text in paths.items():
-        with atomic(path) as temporary:
-            temporary.write_text(text)
+        write_text(path, text)
 
 
 def read_table(path: str, name: str) -> Table:
@@ -59,18 +58,14 @@ def read_table(path: str, name: str) -> Table:
 def read_cells(path: str, name: str, table: Table, metrics: list[str]) -> dict[tuple[str, str], dict]:
     """Metrics by (model, protocol)."""
     models = [row.model for row in table.rows if row.model]
-    needed: dict[str, set] = {}  # metrics, by protocol
-    for row in table.rows:
-        for column, protocol in table.cells_of(row).items():
-            needed.setdefault(protocol, set()).add(table.columns[column].metric)
-    cells = {}
+    needed, cells = table.metrics, {}
     for file in metrics:
         cell = read_json(file)
         model = str(cell.get("model")).partition("@")[0]
         for key, said, valid in ("model", model, models), ("protocol", cell.get("protocol"), needed):
             if said not in valid:
                 raise UserError(f"{file}: {key}: {unknown(said, valid)} ({name} of {path})")
-        if missing := needed[cell["protocol"]] - cell.keys():
+        if missing := set(needed[cell["protocol"]]) - cell.keys():
             raise UserError(f"{file}: has no {min(missing)}; delete it and make it again ({name} of {path})")
         cells[cell["model"], cell["protocol"]] = cell
     return cells

@@ -70,15 +70,7 @@ rule reconstruct:
 rule tsne:
     input:
         data="data/{scale}/ade20k.json",
-        models=expand(
-            "results/{{scale}}/pretrain/{model}/model.safetensors",
-            model=P.analyses.figure5.models,
-        ),
-        beside=expand(
-            "results/{{scale}}/pretrain/{model}/{file}.json",
-            model=P.analyses.figure5.models,
-            file=["config", "provenance"],
-        ),
+        models=expand(ENCODER, model=P.analyses.figure5.models, allow_missing=True),
     output:
         "results/{scale}/analyze/figure5.npz",
     log:
@@ -104,10 +96,7 @@ rule attention:
         data="data/{scale}/imagenet.json",
         objects=["data/{scale}/coco.json"] if "coco" in P.datasets else [],
         models=lambda w: expand(
-            "results/{s}/pretrain/{model}/{file}",
-            s=w.scale,
-            model=plan.shown[w.figure].models,
-            file=["model.safetensors", "config.json", "provenance.json"],
+            ENCODER, scale=w.scale, model=plan.shown[w.figure].models
         ),
         probes=lambda w: plan.probes_of(w.figure, w.scale),
     output:

@@ -10,9 +10,7 @@ Costs: at the paper's scale 12 epochs of COCO, most of a day of 8 GPUs a model.
 rule detect:
     input:
         data="data/{scale}/coco.json",
-        encoder="results/{scale}/pretrain/{model}/model.safetensors",
-        config="results/{scale}/pretrain/{model}/config.json",
-        provenance="results/{scale}/pretrain/{model}/provenance.json",
+        encoder=ENCODER,
     output:
         "results/{scale}/{protocol}/{model}/model.safetensors",
         "results/{scale}/{protocol}/{model}/metrics.jsonl",

@@ -24,9 +24,7 @@ rule evaluate:
 rule probe:
     input:
         data="data/{scale}/imagenet.json",
-        encoder="results/{scale}/pretrain/{model}/model.safetensors",
-        config="results/{scale}/pretrain/{model}/config.json",
-        provenance="results/{scale}/pretrain/{model}/provenance.json",
+        encoder=ENCODER,
     output:
         linear="results/{scale}/evaluate/linear/{model}.json",
         attentive="results/{scale}/evaluate/attentive/{model}.json",
@@ -55,9 +53,7 @@ rule probe:
 rule classify:
     input:
         data="data/{scale}/imagenet.json",
-        encoder="results/{scale}/pretrain/{model}/model.safetensors",
-        config="results/{scale}/pretrain/{model}/config.json",
-        provenance="results/{scale}/pretrain/{model}/provenance.json",
+        encoder=ENCODER,
     output:
         "results/{scale}/evaluate/supervised/{model}.json",
     log:
@@ -80,9 +76,7 @@ rule classify:
 rule finetune:
     input:
         data=lambda w: f"data/{w.scale}/{plan.data_of(w.protocol)}.json",
-        encoder="results/{scale}/pretrain/{model}/model.safetensors",
-        config="results/{scale}/pretrain/{model}/config.json",
-        provenance="results/{scale}/pretrain/{model}/provenance.json",
+        encoder=ENCODER,
     output:
         "results/{scale}/{protocol}/{model}/model.safetensors",
         "results/{scale}/{protocol}/{model}/config.json",

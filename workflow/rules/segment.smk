@@ -10,9 +10,7 @@ Costs: at the paper's scale four runs (ViT-L: three) of 160,000 steps, each most
 rule segment:
     input:
         data="data/{scale}/ade20k.json",
-        encoder="results/{scale}/pretrain/{model}/model.safetensors",
-        config="results/{scale}/pretrain/{model}/config.json",
-        provenance="results/{scale}/pretrain/{model}/provenance.json",
+        encoder=ENCODER,
     output:
         "results/{scale}/ade20k/{model}/{lr}/model.safetensors",
         "results/{scale}/ade20k/{model}/{lr}/metrics.jsonl",
