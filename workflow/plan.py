@@ -263,7 +263,7 @@ class Plan:
     def attention_json(self, figure: str) -> str:
         """What an analysis of attention is told; Figure 9 is of random crops."""
         crops = ["view"] if figure == "figure9" else []
-        return self.json("seed", *crops, images=getattr(self.params.analyses, figure).images)
+        return self.json("seed", "precision", *crops, images=getattr(self.params.analyses, figure).images)
 
     def machine(self, step: str) -> dict:
         """A rule's `resources`. `gpu` is the name that the Slurm plugin knows."""
@@ -275,8 +275,8 @@ class Plan:
         return as_json(parts | {key: getattr(self.params, key) for key in keys})
 
     def evaluation_json(self, model: str, **parts) -> str:
-        """The params of an evaluation of `model`, and its seed."""
-        return as_json(parts | {"seed": self.params.seed_of(model)})
+        """The params of an evaluation of `model`, its seed and precision."""
+        return as_json(parts | {"seed": self.params.seed_of(model), "precision": self.params.precision})
 
     def release_json(self, model: str) -> str:
         """What matters to the import of a released model: no recipe, whose change imports nothing again."""

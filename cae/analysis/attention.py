@@ -29,18 +29,17 @@ from cae.files import atomic
 from cae.models.encoders import load_encoder
 from cae.models.probes import AttentiveProbe
 from cae.models.vit import normalise
-from cae.params import Positive, Strict, View
+from cae.params import Job, Positive, Precision, View
 from cae.progress import progress
 from cae.tensors import load_weights
-from cae.training.loop import pick_device
+from cae.training.devices import autocast, pick_device
 
 BATCH = 64
 CENTRE = 0.5 + np.array([-0.5, 0.5]) * 0.5**0.5  # of a side of length 1: both ways, half of the area
 
 
-class AttentionJob(Strict):
+class AttentionJob(Job):
     images: Positive  # that are shown
-    seed: int
     view: View | None = None  # of random crops (Figure 9); None: whole images
 
 
@@ -73,7 +72,7 @@ def main(
             for path, (encoder, _) in zip(probes, encoders, strict=True)
         ]
     crops = Crops(lambda i: (images[i], None), len(images), params, size, grid)
-    maps, regions = attended(attend, crops, device, processes)
+    maps, regions = attended(attend, crops, device, params.precision, processes)
     half = half_mass(maps)
     numbers = shares(maps, regions) | {"half_patches": mean_and_error(half.mean(-1))}
     if objects:
@@ -146,14 +145,16 @@ def covered(mask: np.ndarray, box: np.ndarray, grid: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def attended(attend: list[Callable], crops: Crops, device: str, processes: int) -> tuple[np.ndarray, dict]:
+def attended(
+    attend: list[Callable], crops: Crops, device: str, precision: Precision, processes: int
+) -> tuple[np.ndarray, dict]:
     """Maps float32 [m, n, N] that the functions in `attend` make of images, and the images' regions [n, N] by name."""
     maps, regions = [], []
     chunks = np.split(np.arange(crops.count), range(BATCH, crops.count, BATCH))
     with progress("attention", crops.count) as bar:
         for batch in loader(crops, chunks, processes):
             images = normalise(batch.pop("pixels").to(device))
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            with autocast(device, precision):
                 maps.append(torch.stack([one(images).float() for one in attend]).cpu())
             regions.append(batch)
             bar.update(len(images))

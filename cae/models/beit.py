@@ -8,11 +8,11 @@ the images; here each image has exactly as many as params say.
 import math
 
 import torch
-import torch.nn.functional as F
 from timm.models import Beit
 from torch import Tensor, nn
 
 from cae.data.batches import MaskedViews
+from cae.models.losses import token_cross_entropy
 from cae.models.vit import create_encoder, gather, normalise, truncated_normal
 from cae.params import BEiTModel
 from cae.training.optim import matrices_decay
@@ -53,10 +53,8 @@ class BEiT(nn.Module):
         """Loss terms; batch: pixels uint8 [B, S, S, 3], masked [B, m] patch indices, tokens [B, N]."""
         masked = batch["masked"]
         latents = encode_masked(self.encoder, normalise(batch["pixels"]), masked, self.mask_token)
-        prediction = self.head(gather(latents[:, 1:], masked)).float()
-        target = batch["tokens"].gather(1, masked)
-        loss = F.cross_entropy(prediction.flatten(0, 1), target.flatten())
-        accuracy = (prediction.detach().argmax(-1) == target).float().mean()
+        prediction = self.head(gather(latents[:, 1:], masked))
+        loss, accuracy = token_cross_entropy(prediction, batch["tokens"].gather(1, masked))
         return {"loss": loss, "accuracy": accuracy}
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cae.data.batches import MaskedViews
 from cae.models import ema
+from cae.models.losses import token_cross_entropy
 from cae.models.vit import (
     LayerNorm,
     create_encoder,
@@ -38,11 +39,10 @@ class CrossAttention(nn.Module):
         self.q, self.v, self.proj = (nn.Linear(width, width) for _ in range(3))
         self.k = nn.Linear(width, width, bias=False)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        q, k, v = (
-            f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for f, x in ((self.q, query), (self.k, key), (self.v, value))
-        )
+    def forward(self, query: Tensor, keys: list[Tensor], values: list[Tensor]) -> Tensor:
+        """Keys and values as parts, which are joined behind their projections."""
+        q, k, v = self.q(query), torch.cat([self.k(x) for x in keys], 1), torch.cat([self.v(x) for x in values], 1)
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
@@ -62,11 +62,13 @@ class RegressorBlock(nn.Module):
         self.scale_attn, self.scale_mlp = scale(), scale()
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, queries: Tensor, visible: Tensor, pos_masked: Tensor, pos_visible: Tensor) -> Tensor:
-        context = torch.cat([visible, queries], 1)
-        pos_context = torch.cat([pos_visible, pos_masked], 1)
+    def forward(self, queries: Tensor, pos_masked: Tensor, visible: Tensor, visible_at: Tensor) -> Tensor:
+        """`visible_at`: the visible latents with their positions added, the same in every block."""
+        queries_at = queries + pos_masked
         attended = self.attn(
-            self.norm_q(queries + pos_masked), self.norm_k(context + pos_context), self.norm_v(context)
+            self.norm_q(queries_at),
+            [self.norm_k(visible_at), self.norm_k(queries_at)],
+            [self.norm_v(visible), self.norm_v(queries)],
         )
         x = self.norm(queries + self.drop_path(self.scale_attn(attended)))
         return x + self.drop_path(self.scale_mlp(self.mlp(x)))
@@ -114,9 +116,9 @@ class CAE(nn.Module):
 
     def regress(self, visible: Tensor, pos_visible: Tensor, pos_masked: Tensor) -> Tensor:
         """H: latents of the visible patches [B, v, D] to Z_m, predicted latents of the masked ones [B, m, D]."""
-        z = self.mask_query.expand(pos_masked.shape)
+        z, visible_at = self.mask_query.expand(pos_masked.shape), visible + pos_visible
         for block in self.regressor:
-            z = block(z, visible, pos_masked, pos_visible)
+            z = block(z, pos_masked, visible, visible_at)
         return self.regressor_norm(z)
 
     def decode(self, latents: Tensor, positions: Tensor) -> Tensor:
@@ -140,15 +142,14 @@ class CAE(nn.Module):
 
         z_visible = encode(self.encoder, gather(patches, visible), visible)
         z_masked = self.regress(z_visible, pos_visible, pos_masked)
-        prediction = self.decode(z_masked, pos_masked).float()
+        prediction = self.decode(z_masked, pos_masked)
 
         terms = {}
         if self.params.target == "tokens":
-            target = batch["tokens"].gather(1, masked)
-            terms["decoding"] = F.cross_entropy(prediction.flatten(0, 1), target.flatten())
-            terms["accuracy"] = (prediction.detach().argmax(-1) == target).float().mean()
+            targets = batch["tokens"].gather(1, masked)
+            terms["decoding"], terms["accuracy"] = token_cross_entropy(prediction, targets)
         else:
-            terms["decoding"] = F.mse_loss(prediction, masked_patches)
+            terms["decoding"] = F.mse_loss(prediction.float(), masked_patches)
         loss = terms["decoding"]
         if self.params.alignment_weight:
             # sg[.] of Equation 1. The targets are drawn with drop path on, as the public code draws them.

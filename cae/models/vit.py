@@ -60,8 +60,8 @@ def sincos_positions(grid: int, width: int) -> Tensor:
 
 def normalise(pixels: Tensor) -> Tensor:
     """uint8 pixels [B, S, S, 3] as float images [B, 3, S, S] with ImageNet's statistics."""
-    mean, std = (torch.tensor(v, device=pixels.device) * 255 for v in (MEAN, STD))
-    return ((pixels - mean) / std).permute(0, 3, 1, 2)
+    planes = zip(pixels.unbind(-1), MEAN, STD)  # by plain numbers: nothing has to reach the device
+    return torch.stack([(plane - 255 * mean) / (255 * std) for plane, mean, std in planes], 1)
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:

@@ -18,6 +18,6 @@ from cae.params.models import BEiTModel, CAEModel, DeiTModel, DINOModel, MAEMode
 from cae.params.probes import Probe, Probes
 from cae.params.recipes import Recipes
 from cae.params.scale import Params
-from cae.params.strict import Positive, Seed, Strict, describe, unknown
+from cae.params.strict import Job, Positive, Precision, Strict, describe, unknown
 from cae.params.tables import Row, Table, load_tables
 from cae.params.tokenizers import DALLE, DVAE, VQGAN, Tokenizer

@@ -6,7 +6,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from cae.params.data import Crop, Image, Mask, View
 from cae.params.recipes import BEiTRecipe, CAERecipe, DeiTRecipe, DINORecipe, MAERecipe, MoCoV3Recipe
-from cae.params.strict import SHA256, NonNegative, Positive, Seed, Share, Strict, refusal
+from cae.params.strict import SHA256, NonNegative, Positive, Precision, Seed, Share, Strict, refusal
 
 
 class Size(Strict):
@@ -26,6 +26,8 @@ class Pretraining(Size):
     epochs: NonNegative
     warmup_epochs: NonNegative = 0
     seed: Seed
+    precision: Precision = "auto"
+    compile: bool = False
     view: Crop
 
     @property

@@ -17,7 +17,7 @@ from cae.params.models import Pretraining, Size, read_model
 from cae.params.probes import Probes
 from cae.params.recipes import MaskedRecipe, Recipes
 from cae.params.resources import AllResources
-from cae.params.strict import Name, Seed, Seeds, Strict, moved, refusal, unknown
+from cae.params.strict import Name, Precision, Seed, Seeds, Strict, moved, refusal, unknown
 from cae.params.tokenizers import Tokenizer
 
 
@@ -25,6 +25,8 @@ class Params(Strict):
     scale: Name
     seed: Seed
     seeds: Seeds | None = None  # of every model that names none; each is a run, the first as without any
+    precision: Precision = "auto"
+    compile: bool = False  # of pretraining, by torch.compile
     datasets: Datasets
     image: Image
     view: View
@@ -153,7 +155,13 @@ class Params(Strict):
         recipe = getattr(self.recipes, method)
         masked = isinstance(recipe, MaskedRecipe)
         view = self.view if masked else Crop(**self.view.model_dump(include=set(Crop.model_fields)))
-        shared = {"seed": self.seed, "image": self.image, "view": view} | ({"mask": self.mask} if masked else {})
+        shared = {
+            "seed": self.seed,
+            "precision": self.precision,
+            "compile": self.compile,
+            "image": self.image,
+            "view": view,
+        } | ({"mask": self.mask} if masked else {})
         said = {(): shared, ("sizes", size): self.sizes[size], ("recipes", method): recipe, own: entry}
         said = {place: plain(part) for place, part in said.items()}
         whole = functools.reduce(merge, said.values())

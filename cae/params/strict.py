@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,6 +14,7 @@ Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**20)]  # the loop packs it into one number with step and process
+Precision = Literal["auto", "float32", "bfloat16"]  # of products; auto: what the device has natively
 SHA256 = Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]  # of a file; its beginning is enough
 
 
@@ -38,6 +39,13 @@ class Strict(BaseModel):
             if key not in cls.model_fields:
                 raise refusal(unknown(key, cls.model_fields))
         return data
+
+
+class Job(Strict):
+    """What a job over a pretrained encoder is told beside its recipe."""
+
+    seed: Seed
+    precision: Precision = "auto"
 
 
 def refusal(message: str, *key: str) -> ValidationError:

@@ -13,18 +13,25 @@ from cae.errors import UserError
 from cae.files import revision, text_hash, write_json
 from cae.models.encoders import load_encoder
 from cae.models.vit import normalise
-from cae.params import Positive, Strict
+from cae.params import Positive, Precision, Strict
 from cae.progress import progress
-from cae.training.loop import pick_device
+from cae.training.devices import arithmetic, autocast, pick_device
 
 
 class ClassifyJob(Strict):
     micro_batch: Positive
+    precision: Precision = "auto"
 
 
 @torch.inference_mode()
 def accuracy(
-    vit: VisionTransformer | Beit, images: Images, micro_batch: int, device: str, workers: int, title: str
+    vit: VisionTransformer | Beit,
+    images: Images,
+    micro_batch: int,
+    device: str,
+    precision: Precision,
+    workers: int,
+    title: str,
 ) -> dict:
     """top1 and top5 (%) of a classifier on centre crops of `images`, val_images, and the seconds it took."""
     vit.to(device)
@@ -34,7 +41,7 @@ def accuracy(
     right, began = np.zeros(2, int), time.monotonic()
     with progress(title, len(images)) as bar:
         for indices, batch in zip(chunks, batches):
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            with autocast(device, precision):
                 logits = vit(normalise(batch["pixels"].to(device))).float().cpu()
             ranks = logits.topk(min(5, logits.shape[1])).indices.numpy() == images.labels[indices, None]
             right += ranks[:, 0].sum(), ranks.any(1).sum()
@@ -51,10 +58,11 @@ def main(data: Path, encoder: Path, params: ClassifyJob, threads: int, gpus: int
     if vit.num_classes != len(images.classes):
         raise UserError(f"{encoder}: classifies {vit.num_classes} classes, the data set has {len(images.classes)}")
     processes = workers(threads, gpus, device)
-    result = accuracy(vit, images, params.micro_batch, device, processes, f"classify {encoder.name}")
+    result = accuracy(vit, images, params.micro_batch, device, params.precision, processes, f"classify {encoder.name}")
     seconds = result.pop("seconds")
     write_json(output, {
         "model": encoder.name, "protocol": "supervised", **result,
         "classes": vit.num_classes, "params_hash": text_hash(config["params_hash"] + images.fingerprint),
-        "seconds": round(seconds, 1), "images_per_second": round(len(images) / seconds, 1), "revision": revision(),
+        "seconds": round(seconds, 1), "images_per_second": round(len(images) / seconds, 1),
+        "precision": arithmetic(device, params.precision), "revision": revision(),
     })  # fmt: skip

@@ -21,10 +21,11 @@ from cae.files import atomic, text_hash, write_json
 from cae.models.backbone import trainable
 from cae.models.detector import Detector
 from cae.models.encoders import load_encoder
-from cae.params import Detection, Seed
+from cae.params import Detection, Job, Precision
 from cae.progress import progress
 from cae.tensors import save_weights
-from cae.training.loop import start, train
+from cae.training.devices import autocast, start
+from cae.training.loop import train
 from cae.training.optim import adamw_by_layer, warmup_steps
 from cae.training.run import Runtime
 
@@ -36,8 +37,7 @@ HEADS = {
 }
 
 
-class DetectJob(Detection):
-    seed: Seed
+class DetectJob(Detection, Job):
     cascade: bool
 
 
@@ -46,7 +46,7 @@ def main(
 ) -> None:
     """The detector and what it finds on the validation images to the folder `output`, average precision to `metrics`."""
     p = params
-    fabric = start(runtime.threads, runtime.gpus)
+    fabric = start(runtime.threads, runtime.gpus, p.precision)
     instances, val = Instances(data, 0, labelled=True), Instances(data, 1, labelled=False)
     schedule = Schedule(len(instances), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
     if p.warmup_steps >= schedule.steps:
@@ -83,7 +83,7 @@ def main(
     run.copy_metrics(output)
 
     began = time.monotonic()
-    found, pictures = detect(detector, val, fabric.device, processes, f"detect {encoder.name}")
+    found, pictures = detect(detector, val, fabric.device, p.precision, processes, f"detect {encoder.name}")
     write_json(output / "detections.json", found)
     with atomic(output / "examples.npz") as temporary:
         np.savez(temporary, names=np.array(val.names), **pictures)
@@ -101,7 +101,7 @@ def main(
 
 @torch.inference_mode()
 def detect(
-    detector: Detector, instances: Instances, device: torch.device, workers: int, title: str
+    detector: Detector, instances: Instances, device: torch.device, precision: Precision, workers: int, title: str
 ) -> tuple[list[dict], dict[str, np.ndarray]]:
     """COCO's results of all images, and some images with their objects and detections (see `picture`).
 
@@ -113,7 +113,7 @@ def detect(
     results, pictures = [], {}
     for i, batch in enumerate(progress(title, len(instances), iterable=batches)):
         (image,), (target,) = batch["images"], batch["targets"]
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with autocast(device.type, precision):
             (found,) = detector({"images": [image.to(device)]})
         found["masks"] = found["masks"][:, 0] > 0.5
         found = {name: part.cpu() for name, part in found.items()}

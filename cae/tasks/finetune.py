@@ -16,15 +16,16 @@ from cae.files import revision, text_hash, write_json
 from cae.models.classifier import classifier
 from cae.models.encoders import load_encoder, save_model
 from cae.models.supervised import Supervised, augmented
-from cae.params import FineTune, Seed
+from cae.params import FineTune, Job
 from cae.tasks.classify import accuracy
-from cae.training.loop import start, train
+from cae.training.devices import start
+from cae.training.loop import train
 from cae.training.optim import adamw_by_layer, warmup_cosine
 from cae.training.run import Runtime
 
 
-class FineTuneJob(FineTune):
-    seed: Seed
+class FineTuneJob(FineTune, Job):
+    pass
 
 
 def main(
@@ -32,7 +33,7 @@ def main(
 ) -> None:
     """The classifier to the folder `output`, its accuracy on the validation images to the file `metrics`."""
     p = params
-    fabric = start(runtime.threads, runtime.gpus)
+    fabric = start(runtime.threads, runtime.gpus, p.precision)
     images, val = Images(data, 0), Images(data, 1)
     classes = len(images.classes)
     schedule = Schedule(len(images), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
@@ -65,7 +66,7 @@ def main(
     run.copy_metrics(output)
 
     saved, _ = load_encoder(output)  # what is told is of what is kept
-    result = accuracy(saved, val, p.micro_batch, fabric.device.type, processes, f"evaluate {encoder.name}")
+    result = accuracy(saved, val, p.micro_batch, fabric.device.type, p.precision, processes, f"evaluate {encoder.name}")
     account = run.account(len(val), result.pop("seconds"))
     write_json(metrics, {
         "protocol": protocol, **about, **result, "train_images": len(images), "epochs": p.epochs, **account,

@@ -15,7 +15,8 @@ from cae.files import atomic, read_json, text_hash
 from cae.models.encoders import save_encoder
 from cae.params import Pretraining, Release, read_model
 from cae.tokenizers import cache
-from cae.training.loop import start, train
+from cae.training.devices import start
+from cae.training.loop import train
 from cae.training.optim import adamw, cosine, warmup_cosine
 from cae.training.run import Runtime, load_checkpoint
 
@@ -34,7 +35,7 @@ def main(
 ) -> None:
     """`tokenizer` and `tokens` are needed for token targets only. With 0 epochs the encoder is left as initialised."""
     p = params
-    fabric = start(runtime.threads, runtime.gpus)
+    fabric = start(runtime.threads, runtime.gpus, p.precision)
     images = Images(data, 0)
     schedule = Schedule(len(images), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
     if p.method == "moco_v3" and schedule.accumulate > 1:
@@ -70,12 +71,12 @@ def main(
         schedule, runtime,
         lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
         weight_decay_at=lambda step: cosine(step / schedule.steps, p.weight_decay, last_decay),
-        clip=p.clip, seed=p.seed, params_hash=params_hash, title=output.name,
+        clip=p.clip, seed=p.seed, params_hash=params_hash, title=output.name, compiled=p.compile,
     )  # fmt: skip
     if fabric.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
         provenance = {"model": output.name, "epochs": p.epochs, "images": schedule.steps * p.batch_size,
-                      "outputs": outputs, "params_hash": params_hash, **belongs}  # fmt: skip
+                      "precision": run.precision, "outputs": outputs, "params_hash": params_hash, **belongs}  # fmt: skip
         save_encoder(output, model.encoder, p, provenance)
         run.copy_metrics(output)
         with atomic(output / "last.ckpt") as temporary:

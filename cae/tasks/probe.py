@@ -24,17 +24,17 @@ from cae.files import revision, text_hash, write_json
 from cae.models.encoders import load_encoder
 from cae.models.probes import AttentiveProbe, LinearProbe
 from cae.models.vit import normalise
-from cae.params import Probe, Probes
+from cae.params import Job, Probe, Probes
 from cae.tensors import save_weights
-from cae.training.loop import start
+from cae.training.devices import start
 from cae.training.optim import warmup_cosine
 from cae.training.run import Run, Runtime
 
 KEEP_BYTES = 4 << 30  # of encoder tokens in memory
 
 
-class ProbeJob(Probes):
-    seed: int
+class ProbeJob(Probes, Job):
+    pass
 
 
 class Head:
@@ -100,8 +100,10 @@ class Head:
 class Tokens:
     """The frozen encoder's tokens [B, 1 + N, D] of a data set's images, kept in memory (float16) where they fit."""
 
-    def __init__(self, encoder: nn.Module, dataset, images: int, views: int, micro_batch: int, workers: int):
-        self.encoder, self.dataset, self.images, self.views = encoder, dataset, images, views
+    def __init__(
+        self, encoder: nn.Module, dataset, images: int, views: int, micro_batch: int, workers: int, autocast: Callable
+    ):
+        self.encoder, self.dataset, self.images, self.views, self.autocast = encoder, dataset, images, views, autocast
         self.micro_batch, self.workers, self.device = micro_batch, workers, next(encoder.parameters()).device
         self.encoded = 0
         shape = (views, images, 1 + encoder.patch_embed.num_patches, encoder.embed_dim)
@@ -133,7 +135,7 @@ class Tokens:
     def _encode(self, keys):
         keys, asked = tee(keys)
         for (_, indices), batch in zip(keys, loader(self.dataset, asked, self.workers)):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            with self.autocast():
                 tokens = self.encoder.forward_features(normalise(batch["pixels"].to(self.device)))
             self.encoded += len(indices)
             yield indices, tokens.float()
@@ -150,7 +152,7 @@ def main(
 ) -> None:
     """Of both protocols, linear and attentive: the `metrics` (.json), and the probes' `weights` (.safetensors)."""
     p = params
-    fabric = start(runtime.threads, min(1, runtime.gpus))
+    fabric = start(runtime.threads, min(1, runtime.gpus), p.precision)
     processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
     vit, config = load_encoder(encoder)
     vit.to(fabric.device)
@@ -164,8 +166,8 @@ def main(
                "attentive": AttentiveProbe(width, heads, classes, p.attentive.init_std)}  # fmt: skip
     probes = [Head(name, module, getattr(p, name), p, count, fabric.device) for name, module in modules.items()]
     views = Views(train, p.view, p.views, size, p.seed, keep=False)
-    train_tokens = Tokens(vit, Pixels(views), count, p.views, p.micro_batch, processes)
-    val_tokens = Tokens(vit, CentreCrops(val, size), len(val), 1, p.micro_batch, processes)
+    train_tokens = Tokens(vit, Pixels(views), count, p.views, p.micro_batch, processes, fabric.autocast)
+    val_tokens = Tokens(vit, CentreCrops(val, size), len(val), 1, p.micro_batch, processes, fabric.autocast)
     train_labels, val_labels = (torch.from_numpy(images.labels).to(fabric.device) for images in (train, val))
     val_order = permutation(len(val), p.seed, ORDER)  # batches of mixed classes, for statistics of a batch
 
@@ -195,6 +197,6 @@ def main(
             "val_images": len(val), "classes": classes, "epochs": p.epochs, "params_hash": params_hash,
             "seconds": round(run.rows[-1]["seconds"], 1),
             "images_per_second": round((train_tokens.encoded + val_tokens.encoded) / run.rows[-1]["seconds"], 1),
-            "revision": revision(), "curve": [top1 for top1, _ in head.curve],
+            "precision": run.precision, "revision": revision(), "curve": [top1 for top1, _ in head.curve],
         })  # fmt: skip
     run.path.unlink()

@@ -17,25 +17,26 @@ from cae.files import atomic, text_hash, write_json
 from cae.models.backbone import trainable
 from cae.models.encoders import load_encoder
 from cae.models.segmenter import Segmenter, enlarged
-from cae.params import Seed, Segmentation
+from cae.params import Job, Segmentation
 from cae.progress import progress
 from cae.tasks.confusion import confusion, summary
 from cae.tensors import save_weights
-from cae.training.loop import start, train
+from cae.training.devices import autocast, start
+from cae.training.loop import train
 from cae.training.optim import adamw_by_layer, warmup_poly
 from cae.training.run import Runtime
 
 EXAMPLES = 6  # validation images kept as pictures
 
 
-class SegmentJob(Segmentation):
-    seed: Seed
+class SegmentJob(Segmentation, Job):
+    pass
 
 
 def main(data: Path, encoder: Path, params: SegmentJob, runtime: Runtime, output: Path) -> None:
     """The segmenter, its metrics on the validation images and some pictures to the folder `output`."""
     p = params
-    fabric = start(runtime.threads, runtime.gpus)
+    fabric = start(runtime.threads, runtime.gpus, p.precision)
     images, val = Labelled(data, 0), Labelled(data, 1)
     names = images.images.classes
     schedule = Schedule(len(images), p.batch_size, p.micro_batch, 0, fabric.world_size, limit=p.steps)
@@ -81,7 +82,7 @@ def main(data: Path, encoder: Path, params: SegmentJob, runtime: Runtime, output
 
 @torch.inference_mode()
 def evaluate(
-    segmenter: Segmenter, images: Labelled, params: Segmentation, classes: int, device: torch.device, workers: int,
+    segmenter: Segmenter, images: Labelled, params: SegmentJob, classes: int, device: torch.device, workers: int,
     title: str,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:  # fmt: skip
     """The confusion matrix over all images; and of some images image_<i> uint8 [H, W, 3], truth_<i> and prediction_<i> uint8
@@ -91,7 +92,7 @@ def evaluate(
     matrix, pictures = np.zeros((classes, classes), np.int64), {}
     scenes = loader(Scenes(images, params.scale), range(len(images)), workers)
     for i, scene in enumerate(progress(title, len(images), iterable=scenes)):
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with autocast(device.type, params.precision):
             logits = slide(segmenter.logits, scene["pixels"].to(device), params.crop, params.stride)
         truth = scene["labels"].numpy()
         prediction = enlarged(logits[None], truth.shape)[0].argmax(0).cpu().numpy().astype(np.uint8)

@@ -14,7 +14,7 @@ from cae.files import read_json, write_json
 from cae.params import Image, Strict, View
 from cae.progress import progress
 from cae.tokenizers import cache, store
-from cae.training.loop import pick_device
+from cae.training.devices import pick_device
 
 CHUNK = 4096  # views rendered together
 BATCH = 256  # views tokenised together

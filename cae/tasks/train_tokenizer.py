@@ -11,9 +11,10 @@ from cae.data.datasets import Images
 from cae.data.schedule import Schedule
 from cae.data.views import LANCZOS
 from cae.files import atomic, text_hash
-from cae.params import DVAE, Image, Strict, View
+from cae.params import DVAE, Image, Job, View
 from cae.tokenizers import store
-from cae.training.loop import start, train
+from cae.training.devices import start
+from cae.training.loop import train
 from cae.training.optim import adamw, warmup_cosine
 from cae.training.run import Runtime
 
@@ -21,16 +22,15 @@ WARMUP = 0.05  # of all steps
 REPORT_IMAGES, REPORT_PICTURES = 2000, 16  # validation images that the report counts tokens of, and shows
 
 
-class TokenizerJob(Strict):
+class TokenizerJob(Job):
     tokenizer: DVAE
     image: Image
     view: View
-    seed: int
 
 
 def main(data: Path, params: TokenizerJob, runtime: Runtime, output: Path) -> None:
     p = params.tokenizer
-    fabric = start(runtime.threads, runtime.gpus)
+    fabric = start(runtime.threads, runtime.gpus, params.precision)
     images = Images(data, 0)
     schedule = Schedule(len(images), p.batch_size, p.batch_size // fabric.world_size, p.epochs, fabric.world_size)
     torch.manual_seed(params.seed)

@@ -1,7 +1,58 @@
-"""What the processes of one run tell each other."""
+"""Where a job computes, how precisely, and what the processes of one run tell each other."""
+
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, distributed
+
+from cae.params import Precision
+
+
+def pick_device(threads: int, gpus: int) -> str:
+    """ "cuda" if a GPU is asked for and there, else "cpu" with `threads` threads: for work on a single device."""
+    torch.set_num_threads(threads)
+    return "cuda" if gpus and torch.cuda.is_available() else "cpu"
+
+
+def start(threads: int, gpus: int, precision: Precision = "auto"):
+    """A lightning_fabric.Fabric on `gpus` GPUs, or on the CPU with `threads` threads."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
+
+    if gpus and not torch.cuda.is_available():
+        print("no GPU here: running on the CPU", flush=True)
+        gpus = 0
+    device = "cuda" if gpus else "cpu"
+    fabric = Fabric(
+        accelerator=device,
+        devices=gpus or 1,
+        precision="bf16-mixed" if arithmetic(device, precision) == "bfloat16" else "32-true",
+        plugins=LightningEnvironment(),  # starts a process a GPU; inside a Slurm job it would expect them to be there
+    )
+    fabric.launch()
+    torch.set_num_threads(max(1, threads // fabric.world_size))
+    return fabric
+
+
+def arithmetic(device: str, precision: Precision = "auto") -> str:
+    """ "float32" or "bfloat16"; where `precision` is "auto", the latter if the device computes with it natively.
+
+    Emulated, bfloat16 is slower than float32 by far. What a processor can do is asked, not timed: a measurement may come
+    out differently for two jobs of one run.
+    """
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        can = torch.cpu.get_capabilities()
+        native = can.get("amx_bf16") or can.get("avx512_bf16")
+    return "bfloat16" if native else "float32"
+
+
+def autocast(device: str, precision: Precision = "auto") -> AbstractContextManager:
+    """Products in `arithmetic(device, precision)`; parameters, norms and losses stay in float32."""
+    return torch.autocast(device, torch.bfloat16, enabled=arithmetic(device, precision) == "bfloat16")
 
 
 def all_gather(features: Tensor) -> tuple[Tensor, int]:

@@ -8,34 +8,10 @@ from collections.abc import Callable, Iterable
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
 
 from cae.data.schedule import Schedule
-from cae.training.cpu import use_onednn
 from cae.training.run import Run, Runtime
-
-
-def pick_device(threads: int, gpus: int) -> str:
-    """ "cuda" if a GPU is asked for and there, else "cpu" with `threads` threads: for work on a single device."""
-    torch.set_num_threads(threads)
-    return "cuda" if gpus and torch.cuda.is_available() else "cpu"
-
-
-def start(threads: int, gpus: int) -> Fabric:
-    """A Fabric on `gpus` GPUs (bfloat16 autocast), or on the CPU with `threads` threads (float32)."""
-    if gpus and not torch.cuda.is_available():
-        print("no GPU here: running on the CPU", flush=True)
-        gpus = 0
-    fabric = Fabric(
-        accelerator="cuda" if gpus else "cpu",
-        devices=gpus or 1,
-        precision="bf16-mixed" if gpus else "32-true",
-        plugins=LightningEnvironment(),  # starts a process a GPU; inside a Slurm job it would expect them to be there
-    )
-    fabric.launch()
-    torch.set_num_threads(max(1, threads // fabric.world_size))
-    return fabric
 
 
 def train(
@@ -52,16 +28,18 @@ def train(
     seed: int,
     params_hash: str,
     title: str = "",
+    compiled: bool = False,
 ) -> Run:
     """Train `model` in place; see `Run` for how it is saved and goes on.
 
     `model(batch)` returns loss terms, of which `loss` is minimised; `batches(step)` yields micro-batches from that
     step on. A model's methods `before_step(progress)` and `after_step(progress)`, where it has them, are called around
-    each step of the optimiser (a teacher follows the model, say).
+    each step of the optimiser (a teacher follows the model, say). `compiled`: by torch.compile, for the shapes of the first
+    batch, which are those of all.
     """
-    if fabric.device.type == "cpu":
-        use_onednn(model)
     before_step, after_step = (getattr(model, name, None) for name in ("before_step", "after_step"))
+    if compiled:
+        model = torch.compile(model, dynamic=False)
     model, optimizer = fabric.setup(model, optimizer)
     model.train()
     run = Run(fabric, schedule, runtime, params_hash, title, model=model, optimizer=optimizer)

@@ -17,6 +17,7 @@ from cae.errors import UserError
 from cae.files import atomic, revision
 from cae.progress import progress
 
+PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16"}  # of Fabric's names
 SHOWN = "loss", "accuracy", "top1"  # beginnings of what the progress bar tells of a row
 
 
@@ -44,6 +45,7 @@ class Run:
         their `state_dict` and `load_state_dict`."""
         self.fabric, self.schedule, self.title, self.parts = fabric, schedule, title, parts
         self.path, self.metrics = runtime.work / "state.ckpt", runtime.work / "metrics.jsonl"
+        self.precision = PRECISIONS[fabric.strategy.precision.precision]
         self.params_hash, self.minutes = params_hash + runtime.code, runtime.checkpoint_minutes
         self.step, self.before = 0, 0.0  # seconds of earlier starts
         self.rows: list[dict] = []
@@ -105,8 +107,8 @@ class Run:
         """By the first process alone and without a barrier: clocks decide when, and those of processes differ."""
         if self.fabric.is_global_zero:
             self._check_finite({name: total for name, (total, _) in self.sums.items()})
-            state = {"params_hash": self.params_hash, "step": self.step, "seconds": self.seconds, "rows": self.rows,
-                     "sums": self.sums, "finished": finished,
+            state = {"params_hash": self.params_hash, "precision": self.precision, "step": self.step,
+                     "seconds": self.seconds, "rows": self.rows, "sums": self.sums, "finished": finished,
                      **{name: part.state_dict() for name, part in self.parts.items()}}  # fmt: skip
             with atomic(self.path) as temporary:
                 torch.save(state, temporary)
@@ -120,13 +122,19 @@ class Run:
         """What a cell says of its making: the run, and the evaluation of so many images in `seconds`; `more` in between."""
         total = self.rows[-1]["seconds"] + seconds
         return {"seconds": round(total, 1), **more,
-                "images_per_second": round((self.rows[-1]["images"] + evaluated) / total, 1), "revision": revision(),
-                "losses": [round(row["loss"], 4) for row in self.rows]}  # fmt: skip
+                "images_per_second": round((self.rows[-1]["images"] + evaluated) / total, 1), "precision": self.precision,
+                "revision": revision(), "losses": [round(row["loss"], 4) for row in self.rows]}  # fmt: skip
 
     def _resume(self) -> None:
         if self.path.exists():
             state = load_checkpoint(self.path)
             if state["params_hash"] == self.params_hash:
+                if not state["finished"] and state["precision"] != self.precision:
+                    raise UserError(
+                        f"{self.path}: began in {state['precision']}, and this machine computes in {self.precision}; set "
+                        f"`precision: {state['precision']}` in params, or delete {self.path.parent} to start afresh"
+                    )
+                self.precision = state["precision"]
                 for name, part in self.parts.items():
                     part.load_state_dict(state[name])
                 self.step, self.before, self.rows = state["step"], state["seconds"], state["rows"]

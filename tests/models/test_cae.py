@@ -1,11 +1,13 @@
 """The CAE model against the paper's numbers and against independent computations."""
 
+import copy
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.plain_cae import PlainCAE
 from cae.data.masks import draw_masks, split_ids
 from cae.models.cae import CAE, CrossAttention, RegressorBlock, build_encoder
 from cae.models.vit import encode, normalise, patchify, sincos_positions
@@ -138,6 +140,34 @@ def test_every_trained_parameter_gets_a_gradient(tiny):
     assert silent == []
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_loss_and_gradients_are_those_of_a_plain_step(tiny, steps):
+    """The public code's way: boolean masks, all patches embedded twice, a copied teacher that lags by one step."""
+    params = tiny.pretraining("cae-b-300").model_copy(update={"drop_path": 0.0})
+    torch.manual_seed(0)
+    model = CAE(params, 32)
+    plain = PlainCAE(copy.deepcopy(model))
+    data = batch(params, vocabulary=32)
+    mask = torch.zeros(data["tokens"].shape, dtype=torch.bool).scatter(1, data["masked"], True)
+    data["masked"] = mask.nonzero()[:, 1].view(data["masked"].shape)  # in its order, row by row
+    for _ in range(steps):
+        plain.teacher.load_state_dict(plain.model.encoder.state_dict())  # here without the lag
+        ours, theirs = model(data), plain(data["pixels"], mask, data["tokens"])
+        for name, value in theirs.items():
+            torch.testing.assert_close(ours[name], value, atol=1e-6, rtol=1e-5)
+        for terms in (ours, theirs):
+            terms["loss"].backward()
+        for (name, p), q in zip(model.named_parameters(), plain.model.parameters()):
+            if p.requires_grad:
+                torch.testing.assert_close(p.grad, q.grad, atol=2e-6, rtol=1e-4, msg=name)
+        for network in (model, plain.model):
+            with torch.no_grad():
+                for p in network.parameters():
+                    if p.grad is not None:
+                        p -= 0.1 * p.grad
+            network.zero_grad()
+
+
 def test_cross_attention_by_hand():
     torch.manual_seed(0)
     attention = CrossAttention(12, 3)
@@ -147,7 +177,7 @@ def test_cross_attention_by_hand():
         part = slice(4 * h, 4 * h + 4)
         logits = attention.q(q)[..., part] @ attention.k(k)[..., part].transpose(1, 2) / math.sqrt(4)
         heads.append(logits.softmax(-1) @ attention.v(v)[..., part])
-    torch.testing.assert_close(attention(q, k, v), attention.proj(torch.cat(heads, -1)))
+    torch.testing.assert_close(attention(q, [k[:, :2], k[:, 2:]], [v]), attention.proj(torch.cat(heads, -1)))
 
 
 def test_regressor_block_by_hand():
@@ -158,9 +188,9 @@ def test_regressor_block_by_hand():
         torch.nn.init.normal_(norm.weight)
     x, z, pm, pv = (torch.randn(1, n, 8) for n in (3, 4, 3, 4))
     context, positions = torch.cat([z, x], 1), torch.cat([pv, pm], 1)
-    a = block.attn(block.norm_q(x + pm), block.norm_k(context + positions), block.norm_v(context))
+    a = block.attn(block.norm_q(x + pm), [block.norm_k(context + positions)], [block.norm_v(context)])
     a = block.norm(x + block.scale_attn.gamma * a)
-    torch.testing.assert_close(block(x, z, pm, pv), a + block.scale_mlp.gamma * block.mlp(a))
+    torch.testing.assert_close(block(x, pm, z, z + pv), a + block.scale_mlp.gamma * block.mlp(a))
 
 
 def test_without_decoder_a_linear_layer_reads_the_predicted_latents(tiny):

@@ -180,5 +180,5 @@ def test_eight_images_are_learned_by_heart(data):
         model(scenes[step % 8])["loss"].backward()
         optimizer.step()
         optimizer.zero_grad()
-    found, _ = detect(model, instances, torch.device("cpu"), 0, "by heart")
+    found, _ = detect(model, instances, torch.device("cpu"), "float32", 0, "by heart")
     assert average_precision(instances, found)["box_ap"] > 80

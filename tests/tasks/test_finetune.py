@@ -73,7 +73,8 @@ def test_rates_fall_layer_by_layer_as_published(relative):
 
 
 def test_loop_gives_each_group_its_share(tmp_path):
-    from cae.training.loop import start, train
+    from cae.training.devices import start
+    from cae.training.loop import train
     from cae.training.run import Runtime
     from tests.training.test_loop import Schedule, Toy, toy_batches
 

@@ -15,7 +15,8 @@ import torch
 from cae.data.batches import micro_batches
 from cae.data.schedule import Schedule
 from cae.errors import UserError
-from cae.training.loop import start, train
+from cae.training.devices import start
+from cae.training.loop import train
 from cae.training.run import Runtime, load_checkpoint
 from tests.conftest import ROOT
 

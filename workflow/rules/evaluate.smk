@@ -66,7 +66,7 @@ rule classify:
     resources:
         **plan.machine("probe"),
     params:
-        json=plan.json(micro_batch=P.probes.micro_batch),
+        json=plan.json("precision", micro_batch=P.probes.micro_batch),
         code=code_hash("cae.tasks.classify"),
     shell:
         "python -m cae classify --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"

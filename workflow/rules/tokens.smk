@@ -47,7 +47,9 @@ rule train_tokenizer:
     resources:
         **plan.machine("tokenizer"),
     params:
-        json=lambda w: plan.tokenizer_json(w.tokenizer, "image", "view", "seed"),
+        json=lambda w: plan.tokenizer_json(
+            w.tokenizer, "image", "view", "seed", "precision"
+        ),
         code=lambda w: code_hash(
             "cae.tasks.train_tokenizer", plan.tokenizer_module(w.tokenizer)
         ),
