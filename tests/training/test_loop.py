@@ -44,7 +44,7 @@ def toy_batches(schedule, bad_at=None):
     return batches
 
 
-def fit(work, schedule=None, model=None, stop_after=None, params_hash="a", minutes=10.0, bad_at=None):
+def fit(work, schedule=None, model=None, stop_after=None, params_hash="a", minutes=10.0, bad_at=None, precision="auto"):
     schedule = schedule or Schedule(40, 8, 4, 3)
     model = model or Toy()
     batches = toy_batches(schedule, bad_at)
@@ -59,7 +59,7 @@ def fit(work, schedule=None, model=None, stop_after=None, params_hash="a", minut
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     train(
-        start(1, 0), model, optimizer, batches, schedule, Runtime(1, 0, work, checkpoint_minutes=minutes),
+        start(1, 0, precision), model, optimizer, batches, schedule, Runtime(1, 0, work, checkpoint_minutes=minutes),
         lr_at=lambda step: 0.1 / (1 + step), clip=3.0, seed=0, params_hash=params_hash,
     )  # fmt: skip
     return model

@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from cae.errors import UserError
+from cae.tasks.pretrain import build
+from cae.training.devices import arithmetic, autocast, start
+from tests.models.test_cae import batch
+from tests.training.test_loop import Toy, fit
+
+
+class Product(Toy):
+    """A loss of a matrix product, which autocast makes a bfloat16 one."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4)
+        self.types = set()
+
+    def forward(self, batch):
+        terms = super().forward(batch)
+        out = self.layer(self.weight.new_ones(2, 4) * batch["x"].mean())
+        self.types.add(out.dtype)
+        return terms | {"loss": terms["loss"] + out.float().square().mean()}
+
+
+@pytest.mark.parametrize("features, expected", [
+    ({"amx_bf16": True}, "bfloat16"), ({"avx512_bf16": True}, "bfloat16"), ({"avx512_f": True}, "float32"), ({}, "float32"),
+])  # fmt: skip
+def test_auto_is_what_the_processor_has(features, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    assert arithmetic("cpu") == arithmetic("cpu", "auto") == expected
+    with autocast("cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, expected)
+
+
+@pytest.mark.parametrize("named", ["float32", "bfloat16"])
+def test_a_named_precision_is_kept_to(named, monkeypatch):
+    for features in ({"amx_bf16": True}, {}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features)
+        assert arithmetic("cpu", named) == named
+    assert start(1, 0, named).strategy.precision.precision == {"float32": "32-true", "bfloat16": "bf16-mixed"}[named]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_computes_in_its_precision_and_resumes_to_the_same_bits(tmp_path, precision):
+    straight = fit(tmp_path / "a", model=Product(), precision=precision)
+    assert straight.types == {getattr(torch, precision)}
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "b", model=Product(), precision=precision, stop_after=17, minutes=0.0)
+    resumed = fit(tmp_path / "b", model=Product(), precision=precision)
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters()))
+
+
+def test_a_run_is_not_continued_in_another_precision(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, precision="bfloat16", stop_after=17, minutes=0.0)
+    with pytest.raises(UserError, match="began in bfloat16.*computes in float32.*`precision: bfloat16`"):
+        fit(tmp_path, precision="float32")
+
+
+@pytest.mark.parametrize("name", ["cae-b-300", "cae-b-300-no-align", "cae-b-300-pixels", "beit-b-300", "mae-b-300"])
+def test_a_compiled_model_is_one_graph_for_all_of_a_run(tiny, name):
+    params = tiny.pretraining(name)
+    torch.manual_seed(0)
+    model = build(params, 32 if params.target_tokenizer else None)
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend=backend, fullgraph=True, dynamic=False)
+    for step in range(3):
+        data = batch(params, vocabulary=32) | {"progress": step / 3}
+        torch.manual_seed(step)
+        expected = model(data)["loss"]
+        torch.manual_seed(step)
+        assert compiled(data)["loss"] == expected
+        expected.backward()
+    assert len(graphs) == 1
