@@ -3,8 +3,7 @@
 Machines differ and are noisy, so read the ratios. Each pair is timed in turns, the median of several rounds is shown.
 1. A training step of CAE-S and CAE-B with cached tokens, and with an encoder of DALL-E's size run on every step.
 2. A training step of every method at ViT-S, against CAE's.
-3. The loader: views of 500 x 375 JPEG files at 224 pixels, and other methods' augmentations, in images/s of one core; block
-   masks, by size of the batch, against a plain loop over patches.
+3. Block masks, by size of the batch, against a plain loop over patches (the loader: loader.py).
 4. Tokenising: images/s of the encoders of DALL-E and VQGAN, and of BEiT's d-VAE.
 Weights are random: they do not change the time.
 """
@@ -13,22 +12,13 @@ import argparse
 import math
 import random
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import skimage
 import torch
-from PIL import Image
 
-from cae.data.batches import MaskedViews
-from cae.data.datasets import Images
-from cae.data.manifests import index
 from cae.data.masks import draw_masks, split_ids
-from cae.models.deit import DeiT
-from cae.models.dino import DINO
-from cae.models.moco_v3 import MoCoV3
 from cae.params import load
 from cae.tasks.pretrain import build
 from cae.tokenizers.dalle import DALLEEncoder
@@ -118,25 +108,6 @@ def methods(batch: int, rounds: int, device: str) -> None:
         print(f"{PAPER.pretraining(name).method}: {batch / spent:.1f} images/s, {spent / times[0]:.2f} x CAE's step")
 
 
-def loading(count: int) -> None:
-    folder = Path(tempfile.mkdtemp())
-    photo = Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png").convert("RGB").resize((500, 375))
-    for split in ("train", "val"):
-        (folder / "in" / split / "photo").mkdir(parents=True)
-        for i in range(count):
-            photo.save(folder / "in" / split / "photo" / f"{i}.jpg", quality=90)
-    index("imagenet", str(folder / "in"), folder / "in.json")
-    images = Images(folder / "in.json", 0)
-    batches = MaskedViews(images, PAPER.pretraining("cae-b-300"))
-    indices = np.arange(count)
-    whole, decode = seconds([lambda: batches[0, indices], lambda: [images[i] for i in indices]], 5, "cpu")
-    print(f"views and masks: {count / whole:.0f} images/s a core; decoding alone {count / decode:.0f}")
-    names = {"moco-v3-b-300": MoCoV3, "dino-b-400": DINO, "deit-b-300": DeiT}
-    augmented = [method.batches(images, PAPER.pretraining(name)) for name, method in names.items()]
-    times = seconds([lambda data=data: data[0, indices[:16]] for data in augmented], 3, "cpu")
-    print("; ".join(f"augmented for {name}: {16 / spent:.0f} images/s" for name, spent in zip(names, times)))
-
-
 def masking() -> None:
     """Microseconds of a mask."""
 
@@ -189,7 +160,6 @@ def main():
     for name in ("cae-s-300", "cae-b-300"):
         cached_tokens(name, arguments.batch, arguments.rounds, device)
     methods(arguments.batch, arguments.rounds, device)
-    loading(64)
     masking()
     tokenising(arguments.batch, arguments.rounds, device)
 

@@ -40,8 +40,8 @@ class Views:
         return self.kept[view, indices]
 
     def _render(self, indices, view):
-        images = [self.images[i] for i in indices]
-        widths, heights = np.array([image.size for image in images]).T
+        images = [self.images.pixels(i) for i in indices]
+        heights, widths = np.array([image.shape[:2] for image in images]).T
         boxes, flips = crop_boxes(self.recipe, self.seed, indices, view, widths, heights)
         if isinstance(self.recipe, View):
             images = [jitter(image, self.recipe, self.seed, i, view) for image, i in zip(images, indices)]

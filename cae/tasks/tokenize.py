@@ -38,9 +38,9 @@ class Chunks(Dataset):
 
     def views(self, index: int) -> np.ndarray:
         """Pixels uint8 [views, S, S, 3] of one image."""
-        image, view = self.images[index], self.params.view
+        image, view = self.images.pixels(index), self.params.view
         k = np.arange(view.views)
-        width, height = (np.full(len(k), side) for side in image.size)
+        height, width = (np.full(len(k), side) for side in image.shape[:2])
         boxes, flips = crop_boxes(view, self.params.seed, np.full(len(k), index), k, width, height)
         images = (jitter(image, view, self.params.seed, index, i) for i in k)
         return np.stack([render(*crop, self.size, LANCZOS) for crop in zip(images, boxes, flips)])

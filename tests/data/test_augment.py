@@ -87,12 +87,12 @@ def test_solarize_and_blur_happen_as_often_as_asked():
 
 
 def test_jitter_is_a_function_of_image_and_view_and_off_by_default(images):
-    image = images[0]
+    image = images.pixels(0)
     assert jitter(image, JITTERED.model_copy(update={"jitter": 0.0}), 0, 0, 0) is image
-    one, again = (np.asarray(jitter(image, JITTERED, 0, 4, 2)) for _ in range(2))
+    one, again = (jitter(image, JITTERED, 0, 4, 2) for _ in range(2))
     np.testing.assert_array_equal(one, again)
     for key in ((1, 4, 2), (0, 5, 2), (0, 4, 1)):
-        assert (np.asarray(jitter(image, JITTERED, *key)) != one).any()
+        assert (jitter(image, JITTERED, *key) != one).any()
 
 
 def test_tokenizer_and_encoder_see_the_same_jittered_view(tiny, images):

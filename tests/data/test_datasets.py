@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cae.data.datasets import Images, annotation_of, read_labels, read_rgb
+from cae.data.datasets import Images, annotation_of, read_labels, read_pixels, read_rgb
 from cae.data.manifests import index
 from cae.errors import UserError
 
@@ -100,8 +100,9 @@ def test_every_unreadable_image_is_named_before_work(imagenet):
 def test_image_that_vanished_is_named(imagenet):
     images = Images(make(imagenet), 0)
     os.remove(imagenet / images.paths[0])
-    with pytest.raises(UserError, match="train/cat/0.JPEG: image is missing"):
-        images[0]
+    for read in (images.__getitem__, images.pixels):
+        with pytest.raises(UserError, match="train/cat/0.JPEG: image is missing"):
+            read(0)
 
 
 def test_damaged_manifest_is_named(tmp_path):
@@ -130,6 +131,36 @@ def test_images_that_pil_can_convert_just_work(tmp_path, mode, colour, suffix, e
     assert image.mode == "RGB" and image.size == (8, 6)
     if expected:
         assert np.abs(np.array(image.getpixel((0, 0))) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"format": "JPEG"},
+        {"format": "JPEG", "subsampling": 0},
+        {"format": "JPEG", "progressive": True},
+        {"format": "TIFF"},
+    ],
+)
+def test_pixels_are_those_that_pil_decodes(tmp_path, mode, options):
+    colours = np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
+    Image.fromarray(colours).convert(mode).save(tmp_path / "x", **options)
+    pixels = read_pixels(tmp_path / "x")
+    assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous
+    np.testing.assert_array_equal(pixels, np.asarray(read_rgb(tmp_path / "x")))
+
+
+@pytest.mark.parametrize("left", [0, 10, 700, 2000, -10])
+def test_a_damaged_image_is_told_as_pil_tells_it(tmp_path, left):
+    colours = np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "x.jpg")
+    (tmp_path / "x.jpg").write_bytes((tmp_path / "x.jpg").read_bytes()[:left])
+    with pytest.raises(UserError, match="x.jpg: not a readable image") as error:
+        read_pixels(tmp_path / "x.jpg")
+    with pytest.raises(UserError) as expected:
+        read_rgb(tmp_path / "x.jpg")
+    assert str(error.value) == str(expected.value)
 
 
 def test_exif_turns_nothing_and_is_told(imagenet, capsys):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image
 
 from cae.data.views import BICUBIC, LANCZOS, centre_crop, crop_boxes, render
@@ -78,6 +79,31 @@ def test_nothing_outside_of_a_crop_is_seen(resample):
     for size in (16, 96):
         one, two = (render(Image.fromarray(image), box, False, size, resample) for image in (pixels, other))
         np.testing.assert_array_equal(one, two)
+
+
+def by_pil(image, box, size, resample):
+    filters = {BICUBIC: Image.Resampling.BICUBIC, LANCZOS: Image.Resampling.LANCZOS}
+    return np.asarray(image.crop(tuple(box)).resize((size, size), filters[resample])).astype(int)
+
+
+@pytest.mark.parametrize("resample", [BICUBIC, LANCZOS])
+def test_a_crop_is_resized_as_pil_does(resample):
+    """Within two grey levels, a rounding a pass, enlarged or shrunk, where no overshoot is cut off at black or white."""
+    pixels = np.random.default_rng(0).integers(96, 160, (300, 400, 3), dtype=np.uint8)
+    for box in boxes(8)[0]:
+        for size in (48, 224):
+            expected = by_pil(Image.fromarray(pixels), box, size, resample)
+            assert np.abs(render(pixels, box, False, size, resample) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("resample", [BICUBIC, LANCZOS])
+@pytest.mark.parametrize("photo", ["astronaut", "coffee"])
+def test_crops_of_photographs_are_pils_but_for_rare_overshoots(photo, resample):
+    image = Image.fromarray(getattr(skimage.data, photo)()).resize((400, 300))
+    differences = np.concatenate([
+        np.abs(render(image, box, False, 224, resample) - by_pil(image, box, 224, resample)).ravel() for box in boxes(16)[0]
+    ])  # fmt: skip
+    assert differences.mean() < 0.05 and (differences > 1).mean() < 1e-3 and differences.max() < 32
 
 
 @pytest.mark.parametrize("width,height", [(400, 300), (300, 400), (50, 500), (224, 224)])
