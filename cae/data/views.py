@@ -11,7 +11,7 @@ from cae.params import Crop, View
 
 TRIES = 10  # of random resized crop, before it falls back to the centre (as torchvision's)
 
-BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
+BICUBIC, BILINEAR, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS
 
 
 def crop_boxes(
