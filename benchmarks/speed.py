@@ -1,30 +1,36 @@
 """Speed of pretraining, side by side in one run: `python benchmarks/speed.py [--threads N] [--gpu]`.
 
-Machines differ and are noisy, so read the ratios. Each pair is timed in turns, the median of several rounds is shown.
-1. A training step of CAE-S and CAE-B with cached tokens, and with an encoder of DALL-E's size run on every step.
+Machines differ and are noisy, so read the ratios. What is compared is timed in turns, the median of several rounds is shown.
+1. A training step of CAE-S and CAE-B against the public code's (plain_cae.py), the tokens given to both, and its tokenizer
+   run every step as it does: in float32, and in bfloat16 where the processor has it natively or --bfloat16 asks for it;
+   compiled too with --compile. With the peak memory of each, measured in a process of its own.
 2. A training step of every method at ViT-S, against CAE's.
-3. Block masks, by size of the batch, against a plain loop over patches (the loader: loader.py).
+3. Block masks, by size of the batch, against a plain loop over patches.
 4. Tokenising: images/s of the encoders of DALL-E and VQGAN, and of BEiT's d-VAE.
-Weights are random: they do not change the time.
+Weights are random: they do not change the time. The loader is timed by loader.py.
 """
 
 import argparse
 import math
+import multiprocessing
 import random
+import resource
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.plain_cae import PlainCAE
 from cae.data.masks import draw_masks, split_ids
 from cae.params import load
 from cae.tasks.pretrain import build
 from cae.tokenizers.dalle import DALLEEncoder
 from cae.tokenizers.dvae import DiscreteVAE
 from cae.tokenizers.vqgan import VQGANEncoder
-from cae.training.cpu import use_onednn
+from cae.training.devices import arithmetic, autocast
 from cae.training.optim import adamw
 
 PAPER = load(Path(__file__).parents[1] / "params" / "paper.yaml")
@@ -49,27 +55,30 @@ def pixels(batch: int, size: int, device: str) -> torch.Tensor:
     return torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8, device=device)
 
 
-def stepper(params, batch: int, device: str):
-    """A function that makes one training step of a model on random data; keywords replace parts of the batch."""
-    model = build(params, {"cae": 8192, "beit": 8192, "deit": 1000}.get(params.method)).to(device)
-    if device == "cpu":
-        use_onednn(model)  # as the training loop does
-    optimizer = adamw(model, lr=1e-4, betas=params.betas, weight_decay=params.weight_decay)
+def random_batch(params, batch: int, device: str) -> dict:
     mask = getattr(params, "mask", MASK)  # contrastive methods have none
     masks = draw_masks(mask, np.arange(batch), seed=0, epoch=0, grid=14)
     visible, masked = (torch.from_numpy(ids).to(device) for ids in split_ids(masks))
     small = getattr(params, "local_crops", 0)
     views = {"moco_v3": 2, "dino": 2}.get(params.method, 1)
-    data = {
+    return {
         "pixels": pixels(batch, 224, device), "visible": visible, "masked": masked,
         "tokens": torch.randint(0, 8192, (batch, 196), device=device),
         "labels": torch.randint(0, 1000, (batch,), device=device), "progress": 0.5,
         "views": [pixels(batch, 224, device) for _ in range(views)] + [pixels(batch, 96, device) for _ in range(small)],
     }  # fmt: skip
 
-    def step(**parts):
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            model({**data, **parts})["loss"].backward()
+
+def stepper(params, batch: int, device: str, precision: str = "auto", compiled: bool = False):
+    """A function that makes one training step of a model on random data, as the training loop does."""
+    model = build(params, {"cae": 8192, "beit": 8192, "deit": 1000}.get(params.method)).to(device)
+    optimizer = adamw(model, lr=1e-4, betas=params.betas, weight_decay=params.weight_decay)
+    data, network = random_batch(params, batch, device), torch.compile(model, dynamic=False) if compiled else model
+
+    def step():
+        with autocast(device, precision):
+            loss = network(data)["loss"]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip or 3.0)
         if hasattr(model, "before_step"):
             model.before_step(0.5)
@@ -81,21 +90,67 @@ def stepper(params, batch: int, device: str):
     return step
 
 
-def cached_tokens(name: str, batch: int, rounds: int, device: str) -> None:
-    step, tokenizer = stepper(PAPER.pretraining(name), batch, device), DALLEEncoder().to(device).requires_grad_(False)
-    small = pixels(batch, 112, device)
+def plain_stepper(params, batch: int, device: str, tokenizer: bool):
+    """The same in the public code's way; `tokenizer`: with an encoder of DALL-E's size run on every step."""
+    model = PlainCAE(build(params, 8192)).to(device)
+    trained = [p for p in model.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, betas=params.betas, weight_decay=params.weight_decay)
+    data, small = random_batch(params, batch, device), pixels(batch, 112, device)
+    mask = torch.zeros(batch, 196, dtype=torch.bool, device=device).scatter(1, data["masked"], True)
+    dalle = DALLEEncoder().to(device).requires_grad_(False) if tokenizer else None
 
-    def on_the_fly():
-        with torch.inference_mode():
-            tokens = tokenizer.tokens(small).flatten(1)
-        step(tokens=tokens.clone())
+    def step():
+        with torch.no_grad():
+            tokens = dalle.tokens(small).flatten(1) if dalle else data["tokens"]
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            loss = model(data["pixels"], mask, tokens)["loss"]
+        if not math.isfinite(loss.item()):
+            raise SystemExit("the loss is not finite")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 3.0)
+        optimizer.step()
 
-    cached, fly = seconds([step, on_the_fly], rounds, device)
+    return step
+
+
+def against_the_public_code(name: str, batch: int, rounds: int, device: str, precisions: list[str], compiled: bool):
+    params = PAPER.pretraining(name)
+    makers = {
+        "public, tokenizer every step": partial(plain_stepper, params, batch, device, True),
+        "public, tokens given": partial(plain_stepper, params, batch, device, False),
+    }
+    for precision in precisions:
+        makers[f"ours, {precision}"] = partial(stepper, params, batch, device, precision)
+        if compiled:
+            makers[f"ours, {precision}, compiled"] = partial(stepper, params, batch, device, precision, True)
+    times = seconds([make() for make in makers.values()], rounds, device)
     print(
-        f"{name}: {1 / cached:.2f} steps/s with cached tokens, {1 / fly:.2f} with the tokenizer every step"
-        f" (batch {batch}): {batch / cached:.1f} and {batch / fly:.1f} images/s, ratio {fly / cached:.2f}",
-        flush=True,
+        f"{name}, batch {batch}: images/s; times the public step as it is run, times it with tokens given; peak memory"
     )
+    for (kind, make), spent in zip(makers.items(), times):
+        memory = peak_memory(make, device) / 2**30
+        ratios = " ".join(f"{slow / spent:5.2f} x" for slow in times[:2])
+        print(f"  {kind:32} {batch / spent:7.2f}  {ratios}  {memory:5.2f} GiB", flush=True)
+
+
+def peak_memory(make, device: str) -> int:
+    """Bytes at most, of two steps in a process of its own; on a GPU of PyTorch's allocations there."""
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before, step = torch.cuda.memory_allocated(), make()
+        step(), step()
+        return torch.cuda.max_memory_allocated() - before
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(two_steps, (make, torch.get_num_threads()))
+
+
+def two_steps(make, threads: int) -> int:
+    torch.set_num_threads(threads)
+    step = make()
+    step(), step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def methods(batch: int, rounds: int, device: str) -> None:
@@ -147,21 +202,31 @@ def tokenising(batch: int, rounds: int, device: str) -> None:
     print("tokenising: " + ", ".join(f"{batch / spent:.1f} images/s ({name})" for name, spent in zip(models, times)))
 
 
+def processor(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{torch.cpu.get_capabilities()['cpu_name']}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--batch", type=int, default=8, help="images a step; use 128 or more on a GPU")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bfloat16", action="store_true", help="time it even where it is emulated")
+    parser.add_argument("--compile", action="store_true", help="time compiled steps too: minutes more")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    device = "cuda" if arguments.gpu else "cpu"
-    print(f"{device}, {arguments.threads} threads, torch {torch.__version__}")
+    device, rounds = "cuda" if arguments.gpu else "cpu", arguments.rounds
+    print(f"{processor(device)}, {arguments.threads} threads, torch {torch.__version__}")
+    wanted = arguments.bfloat16 or arithmetic(device) == "bfloat16"
+    precisions = ["float32", "bfloat16"] if wanted else ["float32"]
     for name in ("cae-s-300", "cae-b-300"):
-        cached_tokens(name, arguments.batch, arguments.rounds, device)
-    methods(arguments.batch, arguments.rounds, device)
+        against_the_public_code(name, arguments.batch, rounds, device, precisions, arguments.compile)
+    methods(arguments.batch, rounds, device)
     masking()
-    tokenising(arguments.batch, arguments.rounds, device)
+    tokenising(arguments.batch, rounds, device)
 
 
 if __name__ == "__main__":

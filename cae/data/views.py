@@ -13,7 +13,7 @@ from cae.params import Crop, View
 
 TRIES = 10  # of random resized crop, before it falls back to the centre (as torchvision's)
 
-BICUBIC, LANCZOS = "bicubic", "lanczos"
+BICUBIC, BILINEAR, LANCZOS = "bicubic", "bilinear", "lanczos"
 
 
 def crop_boxes(

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cae.data.augment import contrastive
-from cae.data.batches import Augmented
+from cae.data import contrastive
+from cae.data.colours import changed
 from cae.models import ema
 from cae.models.collapse import entropy, spread
 from cae.models.vit import create_encoder, normalise
@@ -59,20 +59,19 @@ class DINO(nn.Module):
         self.answers: list[Tensor] = []  # the teacher's mean answers since the last step, from which the centre follows
 
     @staticmethod
-    def batches(images, params: DINOModel) -> Augmented:
-        p, size = params, params.image.size
-        large = [contrastive(size, p.view, p.view.scale, blur=blur, solarize=s) for blur, s in ((1.0, 0.0), (0.1, 0.2))]
-        small = contrastive(p.local_size, p.view, p.local_scale, blur=0.5, solarize=0.0)
-        crops = [*large, *[small] * p.local_crops]
-        return Augmented(images, lambda image: [crop(image) for crop in crops], p.seed)
+    def batches(images, params: DINOModel) -> contrastive.Views:
+        p, local = params, params.view.model_copy(update={"scale": params.local_scale})
+        large = [contrastive.Look(p.view, p.image.size, *often) for often in ((1.0, 0.0), (0.1, 0.2))]
+        small = contrastive.Look(local, p.local_size, blur=0.5)
+        return contrastive.Views(images, [*large, *[small] * p.local_crops], p.seed)
 
     def before_step(self, progress: float) -> None:
         """Each parameter's gradient is clipped by itself; the head's last layer stands still in the first epochs.
 
         Momentum is that of the progress before the step, as the public code's schedule."""
-        for parameter in self.parameters():
-            if parameter.grad is not None:
-                nn.utils.clip_grad_norm_(parameter, self.params.clip_each)
+        if gradients := [parameter.grad for parameter in self.parameters() if parameter.grad is not None]:
+            norms = torch.stack(torch._foreach_norm(gradients))
+            torch._foreach_mul_(gradients, (self.params.clip_each / (norms + 1e-6)).clamp(max=1).unbind())
         if self._epoch(progress) < self.params.frozen_epochs:
             self.student_head.last.grad = None
         self.momentum = cosine(progress, self.params.momentum, 1.0)
@@ -94,28 +93,29 @@ class DINO(nn.Module):
         return low + (high - low) * min(1.0, self._epoch(progress) / steps)
 
     def forward(self, batch: dict) -> dict[str, Tensor]:
-        """Loss terms; batch: views, uint8 [B, S, S, 3], the two large crops first; progress, of the run, in [0, 1].
+        """Loss terms; batch: views, uint8 [B, S, S, 3], the two large crops first; colours, how each is to change (none:
+        as they are); progress, of the run, in [0, 1].
 
         `divergence` is the loss without the teacher's own entropy, which centring raises at first: what is left to learn.
         `entropy` of the teacher's output, over log(outputs), is 1 where it collapses to uniform; `entropy_of_mean`, of
         its mean over the batch, is 0 where all images get the same sharp answer.
         """
         p = self.params
-        views = [normalise(view) for view in batch["views"]]
-        groups = [torch.cat(views[:2]), *([torch.cat(views[2:])] if p.local_crops else [])]  # of one size each
+        sizes = [slice(2), *([slice(2, None)] if p.local_crops else [])]
+        groups = [normalise(changed(batch, views)) for views in sizes]
         students = torch.cat([self.student.forward_features(group)[:, 0] for group in groups])
-        students = (self.student_head(students) / p.student_temperature).log_softmax(-1).chunk(len(views))
+        students = (self.student_head(students) / p.student_temperature).log_softmax(-1)
+        students = students.unflatten(0, (2 + p.local_crops, -1))
         with torch.no_grad():
             features = self.encoder.forward_features(groups[0])[:, 0]
             outputs = self.head(features)
             targets = ((outputs - self.centre) / self.teacher_temperature(batch["progress"])).softmax(-1)
-        pairs = [
-            -(target * student).sum(-1).mean()
-            for i, target in enumerate(targets.chunk(2)) for j, student in enumerate(students) if i != j
-        ]  # fmt: skip
         if self.training:
             self.answers.append(outputs.mean(0, keepdim=True))
-        loss, unsure = sum(pairs) / len(pairs), entropy(targets).mean()
+        # Each large crop's target against all other crops' students, at once: they are 22 pairs of large tensors.
+        others = students.sum(0) - students[:2]
+        losses = -(targets.unflatten(0, (2, -1)) * others).sum(-1).mean(1)
+        loss, unsure = losses.mean() / (len(students) - 1), entropy(targets).mean()
         return {"loss": loss, "divergence": loss.detach() - unsure * math.log(p.outputs), "entropy": unsure,
                 "entropy_of_mean": entropy(targets.mean(0)), "spread": spread(features)}  # fmt: skip
 

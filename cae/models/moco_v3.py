@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cae.data.augment import BILINEAR, contrastive
-from cae.data.batches import Augmented
+from cae.data import contrastive
+from cae.data.colours import changed
+from cae.data.views import BILINEAR
 from cae.models import ema
 from cae.models.collapse import spread
 from cae.models.vit import create_encoder, fix_positions, normalise
@@ -38,11 +39,11 @@ class MoCoV3(nn.Module):
         self.key_encoder, self.key_projector = ema.frozen_copy(self.encoder), ema.frozen_copy(self.projector)
 
     @staticmethod
-    def batches(images, params: MoCoV3Model) -> Augmented:
-        size, view = params.image.size, params.view
-        first = contrastive(size, view, view.scale, blur=1.0, solarize=0.0, interpolation=BILINEAR)
-        second = contrastive(size, view, view.scale, blur=0.1, solarize=0.2, interpolation=BILINEAR)
-        return Augmented(images, lambda image: [first(image), second(image)], params.seed)
+    def batches(images, params: MoCoV3Model) -> contrastive.Views:
+        looks = [
+            contrastive.Look(params.view, params.image.size, *often, BILINEAR) for often in ((1.0, 0.0), (0.1, 0.2))
+        ]
+        return contrastive.Views(images, looks, params.seed)
 
     @staticmethod
     def decays(name: str, parameter: nn.Parameter) -> bool:
@@ -54,8 +55,9 @@ class MoCoV3(nn.Module):
         ema.update(self.key_projector, self.projector, momentum)
 
     def forward(self, batch: dict) -> dict[str, Tensor]:
-        """Loss terms; batch: views, two uint8 [B, S, S, 3]. `spread` of the keys is near 0 where they collapse."""
-        views = [normalise(view) for view in batch["views"]]
+        """Loss terms; batch: views, two uint8 [B, S, S, 3]; colours, how each is to change (none: as they
+        are). `spread` of the keys is near 0 where they collapse."""
+        views = normalise(changed(batch, slice(2))).chunk(2)
         queries = [self.predictor(self.projector(class_token(self.encoder, view))) for view in views]
         with torch.no_grad():
             keys = [self.key_projector(class_token(self.key_encoder, view)) for view in views]

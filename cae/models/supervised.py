@@ -10,7 +10,7 @@ from timm.data.random_erasing import RandomErasing
 from torch import Tensor, nn
 from torchvision import transforms as T
 
-from cae.data.augment import BICUBIC, rand_augment
+from cae.data.augment import rand_augment
 from cae.data.batches import Augmented
 from cae.data.datasets import Images
 from cae.models.vit import normalise
@@ -46,9 +46,10 @@ class Supervised(nn.Module):
 
 
 def augmented(images: Images, size: int, view: Crop, randaugment: str, seed: int) -> Augmented:
-    """Micro-batches of random crops of `view` at `size` pixels, changed by RandAugment (in timm's notation)."""
+    """Micro-batches of random crops of `view` at `size` pixels, changed by RandAugment (in timm's notation): timm's own, on
+    PIL's images where they are loaded, since results of DeiT hang on each of its operations."""
     augment = T.Compose([
-        T.RandomResizedCrop(size, tuple(view.scale), tuple(view.ratio), interpolation=BICUBIC),
+        T.RandomResizedCrop(size, tuple(view.scale), tuple(view.ratio), interpolation=T.InterpolationMode.BICUBIC),
         T.RandomHorizontalFlip(view.flip),
         rand_augment(randaugment, size),
     ])  # fmt: skip

@@ -7,16 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
-from cae.data.augment import contrastive, posterize, rand_augment
+from cae.data.augment import posterize, rand_augment
 from cae.data.batches import Augmented, Pixels, Views
 from cae.data.datasets import Images
 from cae.data.rng import AUGMENT, seeded
 from cae.data.views import LANCZOS, jitter
-from cae.params import Crop, View
+from cae.params import View
 from cae.tasks.pretrain import build
 from cae.tasks.tokenize import Chunks, TokensJob
 
-CROP = Crop(scale=[0.3, 1.0], ratio=[0.75, 1.33], flip=0.5)
 JITTERED = View(scale=[0.3, 1.0], ratio=[0.75, 1.33], flip=0.5, views=3, jitter=0.4)
 
 
@@ -42,48 +41,18 @@ def test_seeded_is_a_function_of_its_key_and_leaves_the_generators_alone():
         assert draws() != first
 
 
-@pytest.mark.parametrize("name", ["moco-v3-b-300", "dino-b-400", "deit-b-300"])
-def test_an_augmented_image_does_not_depend_on_its_batch(tiny, images, name):
-    params = tiny.pretraining(name)
-    dataset = build(params, 10 if params.method == "deit" else None).batches(images, params)
+def test_an_augmented_image_does_not_depend_on_its_batch(tiny, images):
+    params = tiny.pretraining("deit-b-300")
+    dataset = build(params, 10).batches(images, params)
     assert isinstance(dataset, Augmented)
     batch = dataset[7, np.array([3, 9, 40])]
     alone = dataset[np.array([7]), np.array([9])]
-    sizes = [tuple(view.shape[1:3]) for view in batch["views"]]
-    assert sizes == {"moco-v3-b-300": [(48, 48)] * 2, "dino-b-400": [(48, 48)] * 2 + [(24, 24)] * 2,
-                     "deit-b-300": [(48, 48)]}[name]  # fmt: skip
-    for view, single in zip(batch["views"], alone["views"]):
-        assert view.dtype == torch.uint8
-        assert torch.equal(view[1], single[0])
+    (view,), (single,) = batch["views"], alone["views"]
+    assert view.shape == (3, 48, 48, 3) and view.dtype == torch.uint8
+    assert torch.equal(view[1], single[0])
     other = dataset[8, np.array([9])]
     assert not torch.equal(other["views"][0], alone["views"][0])
     assert batch["labels"].tolist() == images.labels[[3, 9, 40]].tolist()
-
-
-def test_two_views_of_an_image_differ(images):
-    dataset = Augmented(images, lambda image: [contrastive(32, CROP, [0.3, 1.0], 0.0, 0.0)(image) for _ in "ab"], 0)
-    first, second = dataset[0, np.arange(8)]["views"]
-    assert all((a != b).any() for a, b in zip(first, second))
-
-
-def test_solarize_and_blur_happen_as_often_as_asked():
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
-    whole = Crop(scale=[1.0, 1.0], ratio=[1.0, 1.0], flip=0.0)
-
-    def rough(transform):
-        """How much neighbouring pixels differ: blur makes it small."""
-        pixels = np.asarray(transform(image), float)
-        return np.abs(np.diff(pixels, axis=1)).mean() / max(1, pixels.std())
-
-    with seeded(0, AUGMENT, 0, 0):
-        plain = [rough(contrastive(32, whole, [1.0, 1.0], blur=0.0, solarize=0.0)) for _ in range(40)]
-        blurred = [rough(contrastive(32, whole, [1.0, 1.0], blur=1.0, solarize=0.0)) for _ in range(40)]
-        half = [rough(contrastive(32, whole, [1.0, 1.0], blur=0.5, solarize=0.0)) for _ in range(200)]
-    assert np.mean(blurred) < 0.6 * np.mean(plain)
-    assert np.mean(np.array(half) < 0.9 * np.min(plain)) == pytest.approx(0.5, abs=0.15)
-    with seeded(0, AUGMENT, 0, 1):
-        top = [np.asarray(contrastive(32, whole, [1.0, 1.0], 0.0, solarize)(image)).max() for solarize in (0.0, 1.0)]
-    assert top[0] > 200 and top[1] <= 128
 
 
 def test_jitter_is_a_function_of_image_and_view_and_off_by_default(images):

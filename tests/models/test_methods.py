@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from cae.cli import main as command
+from cae.data.colours import change, draw
 from cae.data.masks import draw_masks, split_ids
 from cae.models import ema
 from cae.models.collapse import entropy, spread
@@ -51,6 +52,17 @@ def view_batch(params, n=6, views=2, progress=0.3):
     sizes = [params.image.size] * min(views, 2) + [getattr(params, "local_size", 0)] * (views - 2)
     pixels = [torch.randint(0, 256, (n, size, size, 3), dtype=torch.uint8, generator=generator) for size in sizes]
     return {"views": pixels, "labels": torch.arange(n) % 10, "progress": progress}
+
+
+@pytest.mark.parametrize("name", ["moco-v3-b-300", "dino-b-400"])
+def test_colours_are_changed_as_the_batch_says(tiny, name):
+    """Before the network sees the views; without a word on colours it sees them as they are."""
+    model = make(tiny, name)
+    data = view_batch(model.params, views=2 + getattr(model.params, "local_crops", 0))
+    colours = [torch.from_numpy(draw(0, i, np.arange(6), 0.5, 0.2)) for i in range(len(data["views"]))]
+    changed = [change(*pair) for pair in zip(data["views"], colours)]
+    losses = [model({**data, **given})["loss"] for given in ({"colours": colours}, {"views": changed}, {})]
+    assert torch.equal(losses[0], losses[1]) and not torch.equal(losses[0], losses[2])
 
 
 def disturb(pixels, ids, patch):

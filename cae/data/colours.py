@@ -1,0 +1,138 @@
+"""Colours of a view, changed as contrastive methods do (Grill et al. 2020, "BYOL", Table 6).
+
+What is done to each view is drawn where images are loaded, as numbers; it is done where the model is, to a whole batch at once,
+without a loop over its images or a word from the device. Brightness, contrast, saturation and grey are one operation: a
+blend of pixels, their grey and its mean. Nothing is rounded to whole grey levels in between, as it is in the public codes.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cae.data.rng import AUGMENT, uniforms
+
+JITTER, AMOUNTS, HUE = (
+    0.8,
+    np.array([0.4, 0.4, 0.2]),
+    0.1,
+)  # how often; of brightness, contrast and saturation; of a turn
+GREY, LUMA = 0.2, (0.299, 0.587, 0.114)
+RADIUS = 0.1, 2.0  # of blur, in pixels
+REACH = 6  # of the widest blur, in pixels
+NUMBERS = 9, 12, 1, 2 * REACH + 1, 1  # of a view: blends before the change of hue and after it, hue, blur, solarisation
+
+
+def draw(seed: int, draws: int | np.ndarray, indices: np.ndarray, blur: float, solarise: float) -> np.ndarray:
+    """What to do to a view of each image, float32 [B, sum(NUMBERS)]: a pure function of (seed, draw, image).
+
+    `draws`: a number for each view of an image that is ever drawn; `blur`, `solarise`: how often. Brightness, contrast,
+    saturation and hue come in random order.
+    """
+    u = uniforms(13, seed, AUGMENT, draws, indices)
+    jitter = u[:, 0] < JITTER
+    keep = np.where(jitter[:, None], 1 + AMOUNTS * (2 * u[:, 1:4] - 1), 1)  # what is kept of the pixels themselves
+    blends = np.tile(
+        [1.0, 0.0, 0.0], (len(indices), 4, 1)
+    )  # shares of pixels, grey, mean grey; the fourth, hue, blends nothing
+    blends[:, :3, 0], blends[:, 1, 2], blends[:, 2, 1] = keep, 1 - keep[:, 1], 1 - keep[:, 2]
+    order = u[:, 5:9].argsort(1)
+    blends, hue_at = np.take_along_axis(blends, order[..., None], 1), (order == 3).argmax(1)[:, None]
+    before = np.where((np.arange(3) < hue_at)[..., None], blends[:, :3], [1, 0, 0])
+    after = np.where((np.arange(1, 4) > hue_at)[..., None], blends[:, 1:], [1, 0, 0])
+    grey = np.where(u[:, 9:10] < GREY, [0, 1, 0], [1, 0, 0])
+    hue = np.where(jitter, 6 * HUE * (2 * u[:, 4] - 1), 0)  # in sixths of a turn
+    radius = np.where(u[:, 10] < blur, RADIUS[0] + (RADIUS[1] - RADIUS[0]) * u[:, 11], 0)
+    parts = before, after, grey, hue, blur_weights(radius), u[:, 12] < solarise
+    return np.concatenate([np.reshape(part, (len(indices), -1)) for part in parts], 1).astype(np.float32)
+
+
+def blur_weights(radius: np.ndarray) -> np.ndarray:
+    """Weights [B, 13] of pixels up to 6 away: three boxes in a row, of a Gaussian's variance together, as PIL blurs."""
+    variance = radius[:, None] ** 2 / 3
+    whole = np.floor((np.sqrt(12 * variance + 1) - 1) / 2)
+    half = whole + (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
+    box = np.clip(half + 1 - np.abs(np.arange(-2, 3)), 0, 1) / (2 * half + 1)
+    spectrum = np.fft.rfft(box, 2 * REACH + 1) ** 3
+    return np.fft.irfft(spectrum, 2 * REACH + 1)
+
+
+def changed(batch: dict, views: slice) -> Tensor:
+    """Some views of a batch, of one size S, one after the other [n * B, S, S, 3]: changed as the batch says, or else uint8."""
+    pixels = torch.cat(batch["views"][views])
+    return change(pixels, torch.cat(batch["colours"][views])) if "colours" in batch else pixels
+
+
+@torch.no_grad()
+def change(pixels: Tensor, colours: Tensor) -> Tensor:
+    """Pixels uint8 [B, S, S, 3] changed as `colours` [B, sum(NUMBERS)] say, to float32 in [0, 255], on their device."""
+    together = 1 if pixels.is_cpu else len(pixels)  # one image stays in a CPU's cache
+    with torch.autocast(pixels.device.type, enabled=False):  # bfloat16 has fewer digits than pixels
+        parts = zip(pixels.permute(0, 3, 1, 2).split(together), colours.split(together))
+        return torch.cat([_change(*part) for part in parts]).permute(0, 2, 3, 1)
+
+
+def _change(pixels: Tensor, colours: Tensor) -> Tensor:
+    x = pixels.to(torch.float32, memory_format=torch.contiguous_format)
+    before, after, hue, weights, solarise = colours.split(NUMBERS, 1)
+    x = blends(x, before)
+    if needed(hue != 0):
+        x = turn_hue(x, hue[..., None, None])
+    x = blends(x, after)
+    if needed(weights[:, REACH] != 1):
+        x = blur(x, weights)
+    if needed(solarise > 0):
+        x = torch.where((solarise[..., None, None] > 0) & (x >= 127.5), 255 - x, x)
+    return x
+
+
+def needed(changes: Tensor) -> bool:
+    """Whether any image changes, where that is known without waiting for a device."""
+    return not changes.is_cpu or bool(changes.any())
+
+
+def blends(x: Tensor, shares: Tensor) -> Tensor:
+    """Images [B, 3, S, S] blended again and again, as [B, 3 n] say."""
+    for each in shares.split(3, 1):
+        if needed(each[:, 0] != 1):
+            x = blend(x, *each[..., None, None, None].unbind(1))
+    return x
+
+
+def grey_of(x: Tensor) -> Tensor:
+    """[B, 3, S, S] to [B, 1, S, S]."""
+    red, green, blue = x.split(1, 1)
+    return (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+
+
+def blend(x: Tensor, pixels: Tensor, grey: Tensor, mean: Tensor) -> Tensor:
+    """Images [B, 3, S, S] to as many shares of themselves, of their grey and of its mean (each [B, 1, 1, 1])."""
+    luma = grey_of(x)
+    other = torch.addcmul(mean * luma.mean((2, 3), keepdim=True), grey, luma)
+    return torch.addcmul(other, pixels, x).clamp_(0, 255)
+
+
+def turn_hue(x: Tensor, sixths: Tensor) -> Tensor:
+    """Images [B, 3, S, S] with the hue of HSV turned by sixths of a turn, [B, 1, 1, 1]."""
+    red, green, blue = x.split(1, 1)
+    top = x.amax(1, keepdim=True)
+    chroma = top - x.amin(1, keepdim=True)
+    per = 1 / chroma.clamp(min=1e-6)  # of grey the numerators below are 0
+    hue = torch.where(
+        top == red, (green - blue) * per, torch.where(top == green, (blue - red) * per + 2, (red - green) * per + 4)
+    )
+    starts = torch.stack([torch.full_like(sixths, start) for start in (5, 3, 1)], 1).squeeze(
+        2
+    )  # where a channel is full
+    away = hue + (sixths + starts)
+    away = away - 6 * (away / 6).floor()
+    return top - chroma * torch.minimum(away, 4 - away).clamp_(0, 1)
+
+
+def blur(x: Tensor, weights: Tensor) -> Tensor:
+    """Images [B, C, S, S], each by its own `weights` [B, 13] along rows and columns; beyond an edge its pixels go on."""
+    b, c, *size = x.shape
+    rows = weights.repeat_interleave(c, 0)[:, None, None]
+    x = F.pad(x, [REACH] * 4, mode="replicate").flatten(0, 1)[None]
+    x = F.conv2d(F.conv2d(x, rows, groups=b * c), rows.transpose(2, 3), groups=b * c)
+    return x.view(b, c, *size)
