@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from plain_cae import PlainCAE
 
-from benchmarks.plain_cae import PlainCAE
 from cae.data.masks import draw_masks, split_ids
 from cae.params import load
 from cae.tasks.pretrain import build
