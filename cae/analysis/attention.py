@@ -32,7 +32,7 @@ from cae.models.vit import normalise
 from cae.params import Positive, Strict, View
 from cae.progress import progress
 from cae.tensors import load_weights
-from cae.training.loop import pick_device
+from cae.training.devices import pick_device
 
 BATCH = 64
 CENTRE = 0.5 + np.array([-0.5, 0.5]) * 0.5**0.5  # of a side of length 1: both ways, half of the area

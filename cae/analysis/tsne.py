@@ -16,7 +16,7 @@ from cae.files import atomic
 from cae.models.encoders import load_encoder
 from cae.models.vit import normalise
 from cae.params import Figure5, Strict
-from cae.training.loop import pick_device
+from cae.training.devices import pick_device
 
 NEIGHBOURS = 10  # of the purity that puts a number on what the eye sees
 BATCH = 32

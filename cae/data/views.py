@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 from PIL import Image
-from torchvision.transforms import ColorJitter
 
 from cae.data.rng import JITTER, VIEW, seeded, uniforms
 from cae.params import Crop, View
@@ -53,6 +52,8 @@ def jitter(image: Image.Image, recipe: View, seed: int, index: int, view: int) -
     """The whole image with its brightness, contrast and saturation changed, in random order (BEiT's public code)."""
     if not recipe.jitter:
         return image
+    from torchvision.transforms import ColorJitter  # seconds of importing that few recipes need
+
     with seeded(seed, JITTER, view, index):
         return ColorJitter(recipe.jitter, recipe.jitter, recipe.jitter)(image)
 

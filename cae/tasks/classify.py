@@ -15,7 +15,7 @@ from cae.models.encoders import load_encoder
 from cae.models.vit import normalise
 from cae.params import Positive, Strict
 from cae.progress import progress
-from cae.training.loop import pick_device
+from cae.training.devices import pick_device
 
 
 class ClassifyJob(Strict):

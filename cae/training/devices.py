@@ -1,7 +1,13 @@
-"""What the processes of one run tell each other."""
+"""Where work runs, and what the processes of one run tell each other."""
 
 import torch
 from torch import Tensor, distributed
+
+
+def pick_device(threads: int, gpus: int) -> str:
+    """ "cuda" if a GPU is asked for and there, else "cpu" with `threads` threads: for work on a single device."""
+    torch.set_num_threads(threads)
+    return "cuda" if gpus and torch.cuda.is_available() else "cpu"
 
 
 def all_gather(features: Tensor) -> tuple[Tensor, int]:
