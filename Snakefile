@@ -14,7 +14,7 @@ from snakemake.utils import min_version
 from cae.data.manifests import verify
 from cae.errors import UserError
 from cae.reporting.figures import caption_of, module_of
-from workflow import failures
+from workflow import failures, terminal
 from workflow.code_hash import code_hash
 from workflow.plan import (
     DETECTORS,
@@ -88,12 +88,15 @@ PREVIOUS = Path("work", P.scale, "previous")
 
 onstart:
     failures.keep(workflow.dag.needrun_jobs(), PREVIOUS)
+    terminal.start(workflow)
 
 
 onsuccess:
+    terminal.end()
     failures.drop_replaced(PREVIOUS)
 
 
 onerror:
+    terminal.end()
     failures.drop_replaced(PREVIOUS)
     failures.tell_at_exit(workflow.scheduler.failed, PREVIOUS)

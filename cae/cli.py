@@ -90,15 +90,16 @@ def import_tokenizer(a):
 
 
 def tokenize(a):
-    from cae.tasks.tokenize import TokensJob, main
+    from cae.tasks.merge_tokens import TokensJob
+    from cae.tasks.tokenize import main
 
     main(a.data, a.tokenizer, parse(TokensJob, a), a.shard, a.threads, a.gpus, a.work, a.output)
 
 
 def merge_tokens(a):
-    from cae.tasks.tokenize import TokensJob, merge
+    from cae.tasks.merge_tokens import TokensJob, main
 
-    merge(a.data, a.tokenizer, parse(TokensJob, a), a.inputs, a.output)
+    main(a.data, a.tokenizer, parse(TokensJob, a), a.inputs, a.output)
 
 
 def pretrain(a):

@@ -4,6 +4,8 @@ import ast
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
 
 # Each imports only of those before it, and of itself; whoever imports reporting is the command line.
@@ -54,3 +56,31 @@ for module in pkgutil.walk_packages(cae.reporting.__path__, "cae.reporting."):
 assert not {"torch", "timm"} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+# Modules that a command imports before its work: libraries that take seconds and that it has no use for.
+UNUSED = {
+    "cae.cli": "torch timm torchvision lightning_fabric numpy pandas matplotlib sklearn",
+    "cae.data.manifests cae.tasks.choose cae.tasks.merge_tokens cae.analysis.masks_and_crops": "torch timm pandas sklearn",
+    "cae.reporting.tables cae.reporting.metrics cae.reporting.models cae.reporting.page": "torch matplotlib scipy sklearn",
+    "cae.reporting.figures.figure5 cae.reporting.figures.training": "torch scipy sklearn",
+    "cae.tasks.tokenize cae.tokenizers.dvae": "timm torchvision lightning_fabric torch._dynamo",
+    "cae.tasks.train_tokenizer cae.tokenizers.dvae cae.tokenizers.vqgan": "timm torchvision pandas",
+    "cae.tasks.pretrain cae.models.cae cae.tasks.probe cae.tasks.finetune":
+        "sklearn pandas matplotlib scipy segmentation_models_pytorch pycocotools",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("modules", UNUSED)
+def test_a_command_imports_what_it_uses(modules):
+    script = (
+        f"import sys, {', '.join(modules.split())}; print(*sorted(set({UNUSED[modules].split()}) & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout == "\n"
+
+
+def test_captions_are_read_where_nothing_is_drawn():
+    script = "import sys; from cae.reporting.figures import caption_of; caption_of('figure4'); print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"

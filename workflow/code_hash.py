@@ -51,12 +51,20 @@ def _imports(module: str) -> tuple[str, ...]:
     """Modules of the same package that `module` imports, inside functions too, and the packages they lie in."""
     package = module.split(".")[0]
     names = {module.rpartition(".")[0]}
-    for node in ast.walk(_tree(module)):
+    for node in _statements(_tree(module)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return tuple(name for name in names if name and name.split(".")[0] == package and _path(name))
+
+
+def _statements(node: ast.AST):
+    """All statements below `node`, however deep; no expression is looked into."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case)):
+            yield child
+            yield from _statements(child)
 
 
 @cache

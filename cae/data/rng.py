@@ -8,7 +8,6 @@ import random
 from contextlib import contextmanager
 
 import numpy as np
-import torch
 
 VIEW, MASK, ORDER, JITTER, AUGMENT = 1, 2, 3, 4, 5  # first key after the seed: keeps the uses of one seed apart
 
@@ -41,6 +40,8 @@ def permutation(n: int, seed: int, *key) -> np.ndarray:
 def seeded(seed: int, *key):
     """Inside, the generators of Python, NumPy and PyTorch start from a pure function of the key: for libraries'
     augmentations, which draw from them. Afterwards they are as they were."""
+    import torch  # here, since crops and masks are drawn without it
+
     value = int(uniforms(1, seed, *key)[0] * 2**32)
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(value)

@@ -3,10 +3,7 @@
 import math
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn.functional import interpolate
-from torchvision.transforms import ColorJitter
 
 from cae.data.rng import JITTER, VIEW, seeded, uniforms
 from cae.params import Crop, View
@@ -55,6 +52,8 @@ def jitter(pixels: np.ndarray, recipe: View, seed: int, index: int, view: int) -
     """The whole image, uint8 [H, W, 3], with brightness, contrast and saturation changed, in random order (BEiT's code)."""
     if not recipe.jitter:
         return pixels
+    from torchvision.transforms import ColorJitter  # seconds of importing that few recipes need
+
     with seeded(seed, JITTER, view, index):
         return np.asarray(ColorJitter(recipe.jitter, recipe.jitter, recipe.jitter)(Image.fromarray(pixels)))
 
@@ -66,6 +65,9 @@ def render(image: Image.Image | np.ndarray, box, flip: bool, size: int, resample
     grey level. The rest lie where the filter overshoots black or white, which is cut off between its two passes: PyTorch
     makes the horizontal one first, PIL the cheaper one.
     """
+    import torch  # a second that crops alone do without
+    from torch.nn.functional import interpolate
+
     left, top, right, bottom = box
     crop = torch.from_numpy(np.asarray(image)[None, top:bottom, left:right].copy()).permute(0, 3, 1, 2)
     pixels = interpolate(crop, (size, size), mode=resample, antialias=True).permute(0, 2, 3, 1)[0].contiguous()

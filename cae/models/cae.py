@@ -196,7 +196,9 @@ def initialise(module: nn.Module) -> None:
 
 
 def freeze_key_bias(blocks: nn.Module) -> None:
+    def without_key(grad: Tensor) -> Tensor:
+        q, k, v = grad.chunk(3)
+        return torch.cat([q, torch.zeros_like(k), v])
+
     for block in blocks:
-        bias = block.attn.qkv.bias
-        keep = torch.tensor([1.0, 0.0, 1.0]).repeat_interleave(len(bias) // 3)  # q, k, v
-        bias.register_hook(lambda grad, keep=keep: grad * keep.to(grad))
+        block.attn.qkv.bias.register_hook(without_key)

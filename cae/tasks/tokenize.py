@@ -1,4 +1,4 @@
-"""Fill the token cache: one shard of the training images at a time, then all shards joined."""
+"""Fill the token cache: one shard of the training images at a time."""
 
 from pathlib import Path
 
@@ -11,20 +11,14 @@ from cae.data.datasets import Images
 from cae.data.views import LANCZOS, crop_boxes, jitter, render
 from cae.errors import UserError
 from cae.files import read_json, write_json
-from cae.params import Image, Strict, View
 from cae.progress import progress
+from cae.tasks.merge_tokens import TokensJob
 from cae.tokenizers import cache, store
 from cae.training.devices import pick_device
 
 CHUNK = 4096  # views rendered together
 BATCH = 256  # views tokenised together
 SAVE_EVERY = 16  # chunks
-
-
-class TokensJob(Strict):
-    seed: int
-    view: View
-    image: Image
 
 
 class Chunks(Dataset):
@@ -99,10 +93,3 @@ def main(
             f"{output}: cannot move {partial} there ({error}); work/ and results/ must be on one file system"
         ) from None
     saved.unlink()
-
-
-def merge(data: Path, tokenizer: Path, params: TokensJob, shards: list[Path], output: Path) -> None:
-    images = Images(data, 0)
-    about = read_json(tokenizer / "tokenizer.json")
-    shape = (len(images), params.view.views, params.image.grid, params.image.grid)
-    cache.merge(shards, output, shape, cache.identity(images.fingerprint, about, params.seed, params.view))

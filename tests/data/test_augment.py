@@ -13,8 +13,9 @@ from cae.data.datasets import Images
 from cae.data.rng import AUGMENT, seeded
 from cae.data.views import LANCZOS, jitter
 from cae.params import View
+from cae.tasks.merge_tokens import TokensJob
 from cae.tasks.pretrain import build
-from cae.tasks.tokenize import Chunks, TokensJob
+from cae.tasks.tokenize import Chunks
 
 JITTERED = View(scale=[0.3, 1.0], ratio=[0.75, 1.33], flip=0.5, views=3, jitter=0.4)
 

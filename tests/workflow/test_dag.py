@@ -209,7 +209,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
 
     done = []
     for name in ("data.demo:write_demo", "data.manifests:index", "tasks.train_tokenizer:main", "tasks.tokenize:main",
-                 "tasks.tokenize:merge", "tasks.import_tokenizer:main", "tasks.pretrain:main", "tasks.import_model:main",
+                 "tasks.merge_tokens:main", "tasks.import_tokenizer:main", "tasks.pretrain:main", "tasks.import_model:main",
                  "tasks.probe:main", "tasks.finetune:main", "tasks.segment:main", "tasks.choose:main",
                  "tasks.detect:main", "tasks.classify:main", "reporting.models:main", "reporting.metrics:main",
                  "analysis.masks_and_crops:main", "analysis.reconstruction:main", "analysis.tsne:main",
@@ -218,7 +218,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
         module, function = name.split(":")
         monkeypatch.setattr(import_module(f"cae.{module}"), function, lambda *_, name=name: done.append(name))
     jobs = tree.dry_run("--configfile", f"params/{scale}.yaml")
-    commands = [re.search(r"Shell command: (.*?) 2>&1 \| ", job) for job in jobs.values()]
+    commands = [re.search(r"Shell command: (.*) >>? \S+ 2>&1", job) for job in jobs.values()]
     for command in filter(None, commands):
         python, *words = shlex.split(command[1].rpartition(" && ")[2])
         assert (python, words[:2]) == ("python", ["-m", "cae"])

@@ -32,7 +32,7 @@ rule masks_and_crops:
         ),
         code=code_hash("cae.analysis.masks_and_crops"),
     shell:
-        "python -m cae masks-and-crops --data {input.data:q} --params {params.json:q} --output {output:q} 2>&1 | tee {log:q}"
+        "python -m cae masks-and-crops --data {input.data:q} --params {params.json:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule reconstruct:
@@ -64,7 +64,7 @@ rule reconstruct:
         code=code_hash("cae.analysis.reconstruction"),
     shell:
         "python -m cae reconstruct --data {input.data:q} --models {params.folders:q} --params {params.json:q}"
-        " --output {output:q} 2>&1 | tee {log:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule tsne:
@@ -88,7 +88,7 @@ rule tsne:
         code=code_hash("cae.analysis.tsne"),
     shell:
         "python -m cae tsne --data {input.data:q} --models {params.folders:q} --params {params.json:q}"
-        " --threads {threads} --gpus {resources.gpu} --output {output:q} 2>&1 | tee {log:q}"
+        " --threads {threads} --gpus {resources.gpu} --output {output:q} > {log:q} 2>&1"
 
 
 rule attention:
@@ -122,4 +122,4 @@ rule attention:
         code=code_hash("cae.analysis.attention"),
     shell:
         "python -m cae attention --data {input.data:q} {params.objects} --models {params.folders:q} {params.probes}"
-        " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output:q} 2>&1 | tee {log:q}"
+        " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output:q} > {log:q} 2>&1"

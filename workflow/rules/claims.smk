@@ -48,4 +48,4 @@ rule claims_table:
         code=code_hash("cae.reporting.claims"),
     shell:
         "python -m cae claims --claims params/claims.yaml --tables params/tables.yaml --figures {params.figures:q}"
-        " --scale {wildcards.scale:q} --output {output.csv:q} {input:q} 2>&1 | tee {log:q}"
+        " --scale {wildcards.scale:q} --output {output.csv:q} {input:q} > {log:q} 2>&1"

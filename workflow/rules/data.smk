@@ -32,7 +32,7 @@ rule make_data:
         code=code_hash("cae.data.demo", "cae.data.manifests"),
     shell:
         "python -m cae make --layout {params.layout:q} --root {params.root:q} {params.classes} --seed {params.seed}"
-        " --batches {params.batches:q} --threads {threads} --output {output:q} 2>&1 | tee {log:q}"
+        " --batches {params.batches:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 rule index_data:
@@ -53,4 +53,4 @@ rule index_data:
         code=code_hash("cae.data.manifests"),
     shell:
         "python -m cae index --layout {params.layout:q} --root {params.root:q} {params.classes}"
-        " --batches {params.batches:q} --threads {threads} --output {output:q} 2>&1 | tee {log:q}"
+        " --batches {params.batches:q} --threads {threads} --output {output:q} > {log:q} 2>&1"

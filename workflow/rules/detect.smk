@@ -38,4 +38,4 @@ rule detect:
         " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
         " --work work/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q} --code {params.code}"
         " --metrics {output.metrics:q} --output results/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q}"
-        " 2>&1 | (trap '' TERM; tee {log:q})"
+        " > {log:q} 2>&1"

@@ -47,7 +47,7 @@ rule probe:
         " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
         " --work work/{wildcards.scale:q}/evaluate/{wildcards.model:q} --code {params.code}"
         " --linear {output.linear:q} --attentive {output.attentive:q} --weights {output.weights:q}"
-        " 2>&1 | (trap '' TERM; tee {log:q})"
+        " > {log:q} 2>&1"
 
 
 rule classify:
@@ -70,7 +70,7 @@ rule classify:
         code=code_hash("cae.tasks.classify"),
     shell:
         "python -m cae classify --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
-        " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output:q} 2>&1 | tee {log:q}"
+        " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output:q} > {log:q} 2>&1"
 
 
 rule finetune:
@@ -103,4 +103,4 @@ rule finetune:
         " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
         " --work work/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q} --code {params.code}"
         " --metrics {output.metrics:q} --output results/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q}"
-        " 2>&1 | (trap '' TERM; tee {log:q})"
+        " > {log:q} 2>&1"

@@ -31,7 +31,7 @@ rule models_table:
     params:
         code=code_hash("cae.reporting.models"),
     shell:
-        "python -m cae models --scale {wildcards.scale:q} --output {output.csv:q} {input:q} 2>&1 | tee {log:q}"
+        "python -m cae models --scale {wildcards.scale:q} --output {output.csv:q} {input:q} > {log:q} 2>&1"
 
 
 rule rulegraph:
@@ -62,7 +62,7 @@ rule rulegraph:
         code=code_hash(module_of("dag")),
     shell:
         "snakemake --rulegraph dot --nolock {params.same} -- reports/{wildcards.scale:q}/index.html > {output.dot:q} 2> {log:q}"
-        " && python -m cae figure --name dag --scale {wildcards.scale:q} --output {output.png:q} {output.dot:q} 2>&1 | tee -a {log:q}"
+        " && python -m cae figure --name dag --scale {wildcards.scale:q} --output {output.png:q} {output.dot:q} >> {log:q} 2>&1"
 
 
 rule metrics:
@@ -83,4 +83,4 @@ rule metrics:
         json=as_json(plan.numbers),
         code=code_hash("cae.reporting.metrics"),
     shell:
-        "python -m cae metrics --params {params.json:q} --output reports/{wildcards.scale:q} {input:q} 2>&1 | tee {log:q}"
+        "python -m cae metrics --params {params.json:q} --output reports/{wildcards.scale:q} {input:q} > {log:q} 2>&1"

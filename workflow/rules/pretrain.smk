@@ -49,7 +49,7 @@ rule pretrain_model:
         "python -m cae pretrain --data {input.data:q} {params.targets} --params {params.json:q}"
         " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --code {params.code} --output results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
-        " 2>&1 | (trap '' TERM; tee {log:q})"
+        " > {log:q} 2>&1"
 
 
 rule import_model:
@@ -74,4 +74,4 @@ rule import_model:
         code=code_hash("cae.tasks.import_model"),
     shell:
         "python -m cae import --params {params.json:q} --output results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
-        " 2>&1 | tee {log:q}"
+        " > {log:q} 2>&1"

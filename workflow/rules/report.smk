@@ -63,7 +63,7 @@ rule table:
         code=code_hash("cae.reporting.tables"),
     shell:
         "python -m cae table --tables params/tables.yaml --name {wildcards.table:q} --scale {wildcards.scale:q}"
-        " --facts {params.facts:q} --output {output.csv:q} {input:q} 2>&1 | tee {log:q}"
+        " --facts {params.facts:q} --output {output.csv:q} {input:q} > {log:q} 2>&1"
 
 
 rule figure:
@@ -90,7 +90,7 @@ rule figure:
         code=lambda w: code_hash(module_of(w.figure)),
     shell:
         "python -m cae figure --name {wildcards.figure:q} --scale {wildcards.scale:q} --output {output.png:q} {input:q}"
-        " 2>&1 | tee {log:q}"
+        " > {log:q} 2>&1"
 
 
 rule page:
@@ -123,4 +123,4 @@ rule page:
         json=P.model_dump_json(),
         code=code_hash("cae.reporting.page", *map(module_of, SHOWN)),
     shell:
-        "python -m cae page --scale {wildcards.scale:q} --params {params.json:q} --output {output:q} {input:q} 2>&1 | tee {log:q}"
+        "python -m cae page --scale {wildcards.scale:q} --params {params.json:q} --output {output:q} {input:q} > {log:q} 2>&1"

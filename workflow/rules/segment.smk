@@ -34,7 +34,7 @@ rule segment:
         "python -m cae segment --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
         " --work work/{wildcards.scale:q}/ade20k/{wildcards.model:q}/{wildcards.lr:q} --code {params.code}"
-        " --output results/{wildcards.scale:q}/ade20k/{wildcards.model:q}/{wildcards.lr:q} 2>&1 | (trap '' TERM; tee {log:q})"
+        " --output results/{wildcards.scale:q}/ade20k/{wildcards.model:q}/{wildcards.lr:q} > {log:q} 2>&1"
 
 
 rule choose_learning_rate:
@@ -54,4 +54,4 @@ rule choose_learning_rate:
     params:
         code=code_hash("cae.tasks.choose"),
     shell:
-        "python -m cae choose --metrics {output.metrics:q} --output {output.examples:q} {input:q} 2>&1 | tee {log:q}"
+        "python -m cae choose --metrics {output.metrics:q} --output {output.examples:q} {input:q} > {log:q} 2>&1"

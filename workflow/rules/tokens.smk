@@ -57,7 +57,7 @@ rule train_tokenizer:
         "python -m cae train-tokenizer --data {input.data:q} --params {params.json:q}"
         " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q}"
         " --code {params.code} --output results/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q}"
-        " 2>&1 | (trap '' TERM; tee {log:q})"
+        " > {log:q} 2>&1"
 
 
 rule import_tokenizer:
@@ -81,7 +81,7 @@ rule import_tokenizer:
         ),
     shell:
         "python -m cae import-tokenizer --params {params.json:q}"
-        " --output results/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee {log:q}"
+        " --output results/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q} > {log:q} 2>&1"
 
 
 rule tokenize:
@@ -107,7 +107,7 @@ rule tokenize:
         "python -m cae tokenize --data {input.data:q}"
         " --tokenizer {params.tokenizer:q} --params {params.json:q}"
         " --shard {wildcards.k:q}/{wildcards.n:q} --threads {threads} --gpus {resources.gpu}"
-        " --work work/{wildcards.scale:q}/tokens/{wildcards.cache:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --work work/{wildcards.scale:q}/tokens/{wildcards.cache:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule merge_tokens:
@@ -129,10 +129,8 @@ rule merge_tokens:
     params:
         tokenizer=lambda w: plan.tokenizer_folder(w.cache, w.scale),
         json=lambda w: plan.caches[w.cache][1],
-        code=lambda w: code_hash(
-            "cae.tasks.tokenize", plan.tokenizer_module(plan.caches[w.cache][0])
-        ),
+        code=code_hash("cae.tasks.merge_tokens"),
     shell:
         "python -m cae merge-tokens --data {input.data:q}"
         " --tokenizer {params.tokenizer:q} --params {params.json:q}"
-        " --output results/{wildcards.scale:q}/tokens/{wildcards.cache:q} {input.shards:q} 2>&1 | tee {log:q}"
+        " --output results/{wildcards.scale:q}/tokens/{wildcards.cache:q} {input.shards:q} > {log:q} 2>&1"

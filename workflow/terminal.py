@@ -1,0 +1,116 @@
+"""One line of progress on the terminal while the jobs run; what Snakemake says of each of them is in its own log."""
+
+import logging
+import sys
+import time
+from collections import defaultdict
+from statistics import mean
+from threading import Event, Lock, Thread
+
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
+from tqdm import tqdm
+
+shown: list["Progress"] = []
+SAID_AT_THE_END = LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR  # by workflow/failures.py, without the command
+
+
+def start(workflow) -> None:
+    """Of the jobs that run here: a cluster's are told as Snakemake tells them, and so are all with `--verbose`."""
+    if workflow.is_main_process and workflow.local_exec and not workflow.output_settings.verbose:
+        shown.append(Progress(workflow.dag, workflow.resource_settings.cores or 1))
+
+
+def end() -> None:
+    while shown:
+        shown.pop().close()
+
+
+class Progress(logging.Handler):
+    """Listens to Snakemake's own events. The line is drawn over itself every second; in a file, where lines stay, it is
+    written once a minute."""
+
+    def __init__(self, dag, cores: int):
+        super().__init__()
+        self.jobs = {dag.jobid(job): job for job in dag.needrun_jobs()}
+        self.cores, self.guard, self.ended = cores, Lock(), Event()
+        self.running: dict[int, float] = {}  # job: when it began
+        self.done: dict[int, float] = {}  # job: its seconds
+        terminal = sys.stderr.isatty()
+        text = "{n}/{total} jobs |{bar:20}| {elapsed} gone{postfix}"
+        self.bar = tqdm(total=len(self.jobs), bar_format=text, leave=False, disable=not terminal, dynamic_ncols=True)
+        self.draw, self.seconds = (self.redraw, 1) if terminal else (self.write, 60)
+        self.hushed = [handler for handler in logger.handlers if type(handler).__name__ == "ColorizingTextHandler"]
+        for handler in self.hushed:
+            handler.addFilter(self.lets_pass)
+        logger.addHandler(self)
+        Thread(target=self.keep_drawing, daemon=True).start()
+
+    def lets_pass(self, record: logging.LogRecord) -> bool:
+        """Whether the terminal shows it now: warnings and errors, but those said at the end."""
+        told = record.levelno >= logging.WARNING and getattr(record, "event", None) not in SAID_AT_THE_END
+        if told:
+            self.bar.clear()
+        return told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event, now = getattr(record, "event", None), time.monotonic()
+        with self.guard:
+            if event == LogEvent.JOB_STARTED:
+                self.running |= dict.fromkeys(record.jobs, now)
+            elif event == LogEvent.JOB_FINISHED:
+                self.done[record.job_id] = now - self.running.pop(record.job_id, now)
+            elif event == LogEvent.JOB_ERROR:
+                self.running.pop(record.jobid, None)
+
+    def keep_drawing(self) -> None:
+        while not self.ended.wait(self.seconds):
+            self.draw()
+
+    def redraw(self) -> None:
+        self.bar.n = len(self.done)
+        self.bar.set_postfix_str(self.state())
+
+    def write(self) -> None:
+        print(f"{len(self.done)}/{len(self.jobs)} jobs, {self.state()}", file=sys.stderr, flush=True)
+
+    def state(self) -> str:
+        with self.guard:
+            names = ", ".join(named(self.jobs[job]) for job in self.running if job in self.jobs)
+            left = time_left(self.jobs, self.running, self.done, self.cores, time.monotonic())
+        return f"{left} left; now {names}"
+
+    def close(self) -> None:
+        """Ends the line; from now on Snakemake speaks again."""
+        self.ended.set()
+        self.bar.close()
+        logger.removeHandler(self)
+        for handler in self.hushed:
+            handler.removeFilter(self.lets_pass)
+        super().close()
+
+
+def named(job) -> str:
+    return " ".join([job.rule.name, *(value for key, value in job.wildcards_dict.items() if key != "scale")])
+
+
+def time_left(jobs: dict, running: dict[int, float], done: dict[int, float], cores: int, now: float) -> str:
+    """An estimate: a job takes as long as those of its rule that are done did in the mean; where none is, its `runtime`
+    (minutes allowed on a cluster) says how it compares with those of other rules."""
+    took, runtime = defaultdict(list), {id: job.resources.get("runtime", 0) for id, job in jobs.items()}
+    for id, seconds in done.items():
+        if id in jobs:
+            took[jobs[id].rule.name].append(seconds)
+    allowed = sum(runtime[id] for id in done if id in jobs)
+    if not allowed:
+        return "some time"
+    used = sum(done.values()) / allowed  # of a minute allowed, in seconds
+    left = longest = 0.0
+    for id, job in jobs.items():
+        if id not in done:
+            of_rule = took[job.rule.name]
+            seconds = mean(of_rule) if of_rule else used * runtime[id]
+            seconds = max(0.0, seconds - (now - running.get(id, now)))
+            left, longest = left + seconds * min(job.threads, cores), max(longest, seconds)
+    left = max(left / cores, longest)
+    return f"about {left / 60:.0f} min" if left >= 90 else f"about {left:.0f} s"
