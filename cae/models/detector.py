@@ -55,11 +55,15 @@ class Detector(nn.Module):
         pyramid = Pyramid(encoder, p.channels)
         anchors = AnchorGenerator([(8 * patch * i // 4,) for i in (1, 2, 4, 8, 16)], [(0.5, 1.0, 2.0)] * 5)
         self.model = MaskRCNN(
-            pyramid, classes + 1, min_size=p.short_sides[-1], max_size=p.long_side, image_mean=MEAN, image_std=STD,
+            pyramid, classes + 1, min_size=p.short_sides[-1], max_size=p.long_side,
             _skip_resize=True,  # in training: each image's size is drawn where it is loaded, whatever device it goes to
             size_divisible=2 * patch, rpn_anchor_generator=anchors, rpn_pre_nms_top_n_train=2 * p.proposals,
             rpn_pre_nms_top_n_test=p.proposals, rpn_post_nms_top_n_train=p.proposals, rpn_post_nms_top_n_test=p.proposals,
         )  # fmt: skip
+        # torchvision's own would send mean and deviation to the device for each image, and wait.
+        self.model.transform.normalize = itself
+        for name, value in (("mean", MEAN), ("std", STD)):
+            self.register_buffer(name, torch.tensor(value)[:, None, None], persistent=False)
         self.model.rpn.head = ProposalHead(p.channels, 3)
         self.model.roi_heads = Stages(p, classes + 1, patch, cascade)
 
@@ -70,11 +74,15 @@ class Detector(nn.Module):
         In training loss terms and their sum, `loss`. Else of each image, in its own pixels, the detections: boxes [n, 4]
         (left, top, right, bottom), labels [n] from 1, scores [n], masks float [n, 1, H, W] in [0, 1].
         """
-        images = [image / 255 for image in batch["images"]]
+        images = [(image / 255 - self.mean) / self.std for image in batch["images"]]
         if not self.training:
             return self.model(images)
         losses = self.model(images, batch["targets"])
         return {"loss": sum(losses.values()), **{name.removeprefix("loss_"): value for name, value in losses.items()}}
+
+
+def itself(image: Tensor) -> Tensor:
+    return image
 
 
 class Pyramid(nn.Module):
