@@ -215,8 +215,8 @@ def augmenting(bench: Bench, name: str) -> None:
     Image.fromarray(pixels(1, 512)[0].numpy()).resize((500, 375)).save(file, "JPEG", quality=90)
 
     class Photo:
-        def __getitem__(self, i):
-            return Image.open(io.BytesIO(file.getvalue())).convert("RGB")
+        def pixels(self, i):
+            return np.asarray(Image.open(io.BytesIO(file.getvalue())).convert("RGB"))
 
     few = 2 if bench.tiny else 32
     loader = importlib.import_module(f"cae.models.{params.method}").build.batches(Photo(), params)

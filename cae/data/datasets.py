@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from simplejpeg import decode_jpeg, decode_jpeg_header
 
 from cae.errors import UserError
 from cae.files import read_json
@@ -57,6 +56,8 @@ def read_pixels(path: Path) -> np.ndarray:
 
     All else, other formats, inks, damaged and missing files, is read, or refused, by PIL.
     """
+    from simplejpeg import decode_jpeg, decode_jpeg_header  # only files need it: a benchmark on made-up images does not
+
     try:
         data = path.read_bytes()
         if decode_jpeg_header(data)[2] in ("YCbCr", "Gray"):
