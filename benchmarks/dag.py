@@ -45,7 +45,9 @@ def main() -> None:
         if count < o.cores and seconds > 2:
             start = changes.index[at]
             alone = jobs[(jobs["began"] <= start) & (jobs["ended"] > start)]
-            print(f"from {start - began:.0f} s for {seconds:.0f} s: {', '.join(alone['rule'] + ' ' + alone['job']) or 'nothing'}")
+            print(
+                f"from {start - began:.0f} s for {seconds:.0f} s: {', '.join(alone['rule'] + ' ' + alone['job']) or 'nothing'}"
+            )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,12 @@ JOBS = {
         ({}, {0: 10.0}, 1, "about 90 s"),  # three probes of 10 s; two of a rule with thrice the runtime
         ({}, {0: 10.0}, 2, "about 45 s"),
         ({4: 60.0, 1: 98.0}, {0: 10.0}, 1, "about 58 s"),  # at 100 s: one is overdue, one is 2 s old
-        ({5: 100.0}, {0: 10.0, 1: 20.0, 4: 300.0, 2: 0.0, 3: 0.0}, 2, "about 5 min"),  # of its own rule; one job, one core
+        (
+            {5: 100.0},
+            {0: 10.0, 1: 20.0, 4: 300.0, 2: 0.0, 3: 0.0},
+            2,
+            "about 5 min",
+        ),  # of its own rule; one job, one core
     ],
 )
 def test_time_left_is_judged_by_jobs_of_the_rule_and_by_runtimes(running, done, cores, left):
