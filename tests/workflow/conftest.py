@@ -72,8 +72,9 @@ def plan(command: tuple[str, ...], path: Path, environment: dict, out: int) -> N
     for stream in (1, 2):
         os.dup2(out, stream)
     sys.stdout, sys.stderr = (open(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
-    for name in [name for name in sys.modules if name.split(".")[0] in ("cae", "workflow", "tests")]:
-        del sys.modules[name]
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("cae", "workflow", "tests"):
+            del sys.modules[name]
     sys.path.insert(0, str(path))
     sys.dont_write_bytecode = True
     sys.argv = list(command)
