@@ -57,6 +57,11 @@ wildcard_constraints:
     figure=one_of(plan.drawn_from),
 
 
+# Jobs that are ready run in this order, so that no core waits at the end: first what everything waits for, then
+# pretraining, by its length, then evaluations that train (1), then all else (0).
+FIRST, EARLY = 10_000, 100
+
+
 rule all:
     default_target: True
     input:

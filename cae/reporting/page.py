@@ -16,6 +16,7 @@ from cae.reporting.figures import caption_of
 from cae.reporting.tables import MISSING, cells_as_text, notes_of
 
 VERDICTS = ("holds", "fails", "undecided", "not run")
+FIRST = ("figure4", "figure5", "figure7")  # what the constraint does, what the encoder groups, what a probe looks at
 APART = 3  # from the paper's number: as dark as a difference gets
 
 
@@ -32,6 +33,7 @@ def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
     texts = {name: Table.model_validate(table) for path in of[".yaml"] for name, table in read(path).items()}
     template = next(iter(of[".j2"]), Path(__file__).with_name("page.html.j2")).read_text(encoding="utf-8")
     apart = {path.stem: path for path in of[".csv"]}
+    figures = [read_figure(path) for path in of[".png"]]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(template).render(
         scale=scale,
@@ -40,7 +42,8 @@ def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
         order=read_plain(apart["order"]) if "order" in apart else None,
         models=read_models(apart["models"]) if "models" in apart else None,
         costs=read_costs(Path("work", scale, "benchmarks")),
-        figures=[read_figure(path) for path in of[".png"]],
+        figures=figures,
+        first=[figure for figure in figures if figure["name"] in FIRST],
         data={path.stem: image_counts(path) for path in of[".json"]},
         seed=params["seed"],
         revision=revision(),
@@ -175,6 +178,7 @@ def summary(params: Params) -> dict:
     return {
         "recipes": {method: compare(recipes) for method, recipes in methods.items()},
         "count": len(recipes),
+        "left_out": len(params.models.keys() - {name.partition("@")[0] for name in recipes}),
         "released": len(recipes) - len(built),
         "epochs": sorted(filter(None, built)),
     }

@@ -87,6 +87,19 @@ def test_nothing_comes_from_elsewhere_and_every_image_is_embedded(tmp_path, inpu
     assert len(embedded) == html.count("src=") == html.count("<figcaption>")
 
 
+def test_it_opens_with_the_summary_the_claims_and_the_figures_to_see_first(tmp_path, inputs):
+    (tmp_path / "claims.csv").write_text(CLAIMS)
+    for name in ("figure4", "figure7"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    more = [tmp_path / name for name in ("claims.csv", "figure4.png", "figure7.png")]
+    html = write(tmp_path, [*inputs, *more], models=PARAMS["models"] | {"cae-l-1600": None, "mae-l-1600": None})
+    order = re.findall(r'<h2>(.*?)</h2>|<h3 id="(\w+)', html)
+    assert ["".join(pair) for pair in order][:8] == [
+        "Summary", "Does it reproduce?", "At a glance", "figure4", "figure7", "Tables", "table1", "Figures",
+    ]  # fmt: skip
+    assert html.count('id="figure4"') == 1 and "2 models of the paper’s, at this scale" in html
+
+
 def test_a_number_leads_to_what_made_it(tmp_path, inputs):
     html = write(tmp_path, inputs)
     links = re.findall(r'<td[^>]*><a href="#([^"]*)">([^<]*)</a></td>', html)

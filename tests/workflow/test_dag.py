@@ -136,7 +136,7 @@ def test_source_decides_between_training_and_import(tree):
     (tree.path / "params/mine.yaml").unlink()
     assert of("import_model", jobs) == {"mae-b-300"} and "mae-b-300" not in of("pretrain_model", jobs)
     assert "probe mae-b-300" in jobs and "mae-b-1600" in of("pretrain_model", jobs)
-    assert "\n    priority: 1\n" in jobs["import_model mae-b-300"]  # a file that is not there is told at once
+    assert "\n    priority: 10000\n" in jobs["import_model mae-b-300"]  # a file that is not there is told at once
     assert "mae-b-300/metrics.jsonl" not in jobs["figure training"] + jobs["models_table"]
     assert "mae-b-300/provenance.json" in jobs["models_table"]
 

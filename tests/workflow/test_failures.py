@@ -1,6 +1,8 @@
 """What a run that fails leaves behind."""
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,11 @@ def test_a_failed_run_keeps_what_it_was_to_replace_and_says_why_last(trained):
     for model in MODELS:
         change(trained, model, True)
     text = trained.run("snakemake", "--cores", "2", "--keep-going", "--", *TARGETS, status=1)
+
+    # While jobs run the terminal shows neither them nor their commands and output; Snakemake's log tells all.
+    (log,) = re.findall(r"Complete log\(s\): (\S+)", text)
+    for told in ("rule pretrain_model:", "Shell command: python -m cae pretrain", "Error in rule pretrain_model:"):
+        assert told not in text and told in Path(log).read_text()
 
     last = text.split("At least one job did not complete successfully.")[1]
     reason = "    bar 30%\n    cae: the loss is not a number; lower the learning rate\n"

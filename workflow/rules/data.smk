@@ -19,6 +19,7 @@ rule make_data:
         "work/{scale}/logs/make_data/{made}.log",
     benchmark:
         "work/{scale}/benchmarks/make_data/{made}.tsv"
+    priority: lambda w: FIRST if w.made == "imagenet" else EARLY
     threads: P.resources.index.threads
     resources:
         **plan.machine("index"),
@@ -42,6 +43,7 @@ rule index_data:
         "work/{scale}/logs/index_data/{indexed}.log",
     benchmark:
         "work/{scale}/benchmarks/index_data/{indexed}.tsv"
+    priority: FIRST
     threads: P.resources.index.threads
     resources:
         **plan.machine("index"),

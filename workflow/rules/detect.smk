@@ -23,6 +23,7 @@ rule detect:
         "work/{scale}/benchmarks/{protocol}/{model}.tsv"
     wildcard_constraints:
         protocol=one_of(DETECTORS),
+    priority: 1
     threads: P.resources.detect.threads
     resources:
         **plan.machine("detect"),

@@ -90,6 +90,7 @@ rule finetune:
         "work/{scale}/benchmarks/{protocol}/{model}.tsv"
     wildcard_constraints:
         protocol=one_of(["finetune", *TRANSFERS]),
+    priority: 1
     threads: P.resources.finetune.threads
     resources:
         **plan.machine("finetune"),

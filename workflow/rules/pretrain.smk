@@ -35,6 +35,7 @@ rule pretrain_model:
         "work/{scale}/benchmarks/pretrain_model/{model}.tsv"
     wildcard_constraints:
         model=one_of(plan.built_models),
+    priority: lambda w: EARLY + plan.recipes[w.model].epochs  # the longest first: much waits for it
     threads: P.resources.pretrain.threads
     resources:
         **plan.machine("pretrain"),
@@ -64,7 +65,7 @@ rule import_model:
         "work/{scale}/benchmarks/import_model/{model}.tsv"
     wildcard_constraints:
         model=one_of(plan.released_models),
-    priority: 1  # before all else: what cannot be found is told in the first seconds
+    priority: FIRST  # what cannot be found is told in the first seconds
     threads: 1
     resources:
         mem_mb=P.resources.analyze.mem_mb,

@@ -22,6 +22,7 @@ rule segment:
         "work/{scale}/benchmarks/segment/{model}-{lr}.tsv"
     wildcard_constraints:
         lr=one_of(str(lr) for size in P.ade20k.sizes.values() for lr in size.lrs),
+    priority: 1
     threads: P.resources.segment.threads
     resources:
         **plan.machine("segment"),

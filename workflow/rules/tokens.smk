@@ -43,6 +43,7 @@ rule train_tokenizer:
         "work/{scale}/benchmarks/train_tokenizer/{tokenizer}.tsv"
     wildcard_constraints:
         tokenizer=one_of(plan.built_tokenizers),
+    priority: FIRST
     threads: P.resources.tokenizer.threads
     resources:
         **plan.machine("tokenizer"),
@@ -70,7 +71,7 @@ rule import_tokenizer:
         "work/{scale}/benchmarks/import_tokenizer/{tokenizer}.tsv"
     wildcard_constraints:
         tokenizer=one_of(plan.released_tokenizers),
-    priority: 1  # before all else: what cannot be found is told in the first seconds
+    priority: FIRST  # what cannot be found is told in the first seconds
     threads: 1
     resources:
         **plan.machine("report"),
@@ -94,6 +95,7 @@ rule tokenize:
         "work/{scale}/logs/tokenize/{cache}/{k}-of-{n}.log",
     benchmark:
         "work/{scale}/benchmarks/tokenize/{cache}/{k}-of-{n}.tsv"
+    priority: FIRST
     threads: P.resources.tokens.threads
     resources:
         **plan.machine("tokens"),
@@ -122,6 +124,7 @@ rule merge_tokens:
         "work/{scale}/logs/merge_tokens/{cache}.log",
     benchmark:
         "work/{scale}/benchmarks/merge_tokens/{cache}.tsv"
+    priority: FIRST
     threads: 1
     resources:
         mem_mb=P.resources.tokens.mem_mb,
