@@ -103,6 +103,14 @@ def test_shards_are_joined_in_order(small_cache):
     assert isinstance(tokens, np.memmap) and tokens[:3].max() == 0 and tokens[3:].min() == 1
 
 
+def test_rows_are_read_without_those_around_them(small_cache):
+    """The mapping has Linux's flag of random reading."""
+    tokens = cache.open_cache(small_cache, (5, 2, 4, 4), BELONGS)
+    with open("/proc/self/smaps") as maps:
+        of_file = maps.read().split(str(tokens.filename))[1]
+    assert "rr" in of_file.split("VmFlags:")[1].splitlines()[0].split()
+
+
 def test_manifest_changes_with_the_tokens(small_cache, tmp_path):
     """What waits for a cache reads its manifest alone."""
     before = json.loads((small_cache / "manifest.json").read_text())
