@@ -160,7 +160,7 @@ def test_interrupted_tokenising_goes_on_and_ends_the_same(run, tiny, data, token
 
     monkeypatch.setattr(tokenize, "CHUNK", 8)
     monkeypatch.setattr(tokenize, "SAVE_EVERY", 2)
-    read, calls = Images.__getitem__, []
+    read, calls = Images.pixels, []
 
     def fail_once(self, i):
         calls.append(i)
@@ -168,7 +168,7 @@ def test_interrupted_tokenising_goes_on_and_ends_the_same(run, tiny, data, token
             raise KeyboardInterrupt
         return read(self, i)
 
-    monkeypatch.setattr(Images, "__getitem__", fail_once)
+    monkeypatch.setattr(Images, "pixels", fail_once)
     job = json.dumps({"seed": 0, "view": tiny.view.model_dump(), "image": tiny.image.model_dump()})
     command = ["tokenize", "--data", data["imagenet"], "--tokenizer", tokenizer, "--params", job, "--shard", "1/1",
                "--work", tmp_path / "w", "--output", tmp_path / "all.npy"]  # fmt: skip

@@ -71,7 +71,7 @@ def plan(command: tuple[str, ...], path: Path, environment: dict, out: int) -> N
     os.environ.update(environment)
     for stream in (1, 2):
         os.dup2(out, stream)
-    sys.stdout, sys.stderr = (open(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
     for name in list(sys.modules):
         if name.split(".")[0] in ("cae", "workflow", "tests"):
             del sys.modules[name]
