@@ -1,15 +1,21 @@
-# make report   the demo scale, from nothing to reports/demo/index.html
+# make report   the demo scale, from nothing to reports/demo/index.html; SCALE=demo-all is that of params/demo-all.yaml
 # make test     all tests
 # make lint     style of Python and Snakemake files
 # The environment, .venv, is made on the way: exactly requirements.lock, then this project.
 
 run = PATH="$(CURDIR)/.venv/bin:$$PATH"
 
+SCALE ?= demo
+ifeq ($(wildcard params/$(SCALE).yaml),)
+scales := $(sort $(patsubst params/%.yaml,%,$(shell grep -l "^scale:" params/*.yaml)))
+$(error params/$(SCALE).yaml: no such file; SCALE is one of: $(scales))
+endif
+
 .PHONY: report test lint
 
 report: .venv/ready
-	$(run) snakemake --cores all
-	@echo "reports/demo/index.html"
+	$(run) snakemake --cores all --configfile params/$(SCALE).yaml
+	@echo "reports/$(SCALE)/index.html"
 
 test: .venv/ready
 	$(run) pytest -n 2 --dist loadgroup

@@ -13,6 +13,7 @@ from snakemake.utils import min_version
 
 from cae.data.manifests import verify
 from cae.errors import UserError
+from cae.params import validate
 from cae.reporting.figures import caption_of, module_of
 from workflow import failures, terminal
 from workflow.code_hash import code_hash
@@ -22,9 +23,9 @@ from workflow.plan import (
     TRANSFERS,
     Plan,
     as_json,
-    load_params,
     one_of,
     option,
+    read_params,
     same_params,
 )
 from workflow.targets import check_targets
@@ -33,8 +34,9 @@ min_version("9.27")
 
 
 try:
-    P = load_params(workflow.configfiles, workflow.config_settings.config)
-    plan = Plan(P)
+    said = read_params(workflow.configfiles, workflow.config_settings.config)
+    P = validate(said)
+    plan = Plan(P, said=said)
     if workflow.is_main_process:  # jobs of a cluster read this file again
         verify(
             {f"data/{P.scale}/{name}.json": plan.batches[name] for name in P.datasets}
@@ -43,6 +45,9 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 for name, reason in plan.left_out.items():
     print(f"{name} is left out: {reason}", file=sys.stderr)
+if workflow.is_main_process:
+    for reason, models in plan.rows_left_out.items():
+        print(f"Rows not run: {', '.join(models)}: {reason}", file=sys.stderr)
 
 
 wildcard_constraints:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from cae.errors import UserError
 from cae.files import text_hash
-from cae.params import Analyses, Params, Release, Row, layers, load_claims, load_tables, merged, read, validate
+from cae.params import Analyses, Params, Release, Row, depth, layers, load_claims, load_tables, merged, read
 from workflow.figures import Figure, figures
 
 DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
@@ -29,8 +29,8 @@ KINDS = {"dvae": "d-VAE", "dalle": "DALL-E", "vqgan": "VQGAN"}  # of tokenizers
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
-def load_params(files: list[Path], overrides: dict) -> Params:
-    """Params of `--configfile` (without a scale there: over the demo's) and, over them, of `--config`.
+def read_params(files: list[Path], overrides: dict) -> list[tuple[str, dict]]:
+    """(file, its own keys) of `--configfile` (without a scale there: over the demo's) and, over them, of `--config`.
 
     `--config imagenet=/data/imagenet` sets the environment variable that the data set's root names. It is no param:
     where the images lie makes nothing rerun.
@@ -48,7 +48,7 @@ def load_params(files: list[Path], overrides: dict) -> Params:
                 f"--config {name}=…: the root of this data set is {root} ({parts[0][0]}), not to be set from outside"
             )
         os.environ[variable[1]] = str(overrides.pop(name))
-    return validate(([("--config", overrides)] if overrides else []) + parts)
+    return ([("--config", overrides)] if overrides else []) + parts
 
 
 def same_params(files: list[Path], overrides: dict) -> str:
@@ -61,8 +61,12 @@ def same_params(files: list[Path], overrides: dict) -> str:
 class Plan:
     """The jobs that params/tables.yaml and the analyses ask for."""
 
-    def __init__(self, params: Params, tables: str = "params/tables.yaml", claims: str = "params/claims.yaml"):
-        paper = read(PAPER)
+    def __init__(
+        self, params: Params, tables: str = "params/tables.yaml", claims: str = "params/claims.yaml", *,
+        said: list[tuple[str, dict]] = (),
+    ):  # fmt: skip
+        """`said`: (file, its own keys) of the params, the one that overrules first: what leaves a model out is told by it."""
+        paper, self.said = read(PAPER), said
         self.params, self.tables = params, load_tables(tables, paper["models"] | params.models)
         self.recipes = params.pretrainings()
         made_below = f"data/{params.scale}/"  # data sets that the project writes itself; others are only read
@@ -155,10 +159,16 @@ class Plan:
         return None
 
     def absent(self, model: str) -> str | None:
-        """Why the scale does not run a model that its params know."""
+        """Why the scale does not run a model that its params know, and where to change that."""
         if model in self.recipes or model not in self.params.models:
             return None
-        return "not in `only`" if self.params.only and model not in self.params.only else "null"
+        if self.params.only and model not in self.params.only:
+            return f"not in `only`{self.of_file('only')}"
+        return f"null in `models`{self.of_file('models', model)}"
+
+    def of_file(self, *keys: str) -> str:
+        """The file that says what is under `keys`, in words."""
+        return next((f" of {file}" for file, raw in self.said if depth(raw, keys) == len(keys)), "")
 
     @property
     def batches(self) -> dict[str, dict[str, int]]:
@@ -180,6 +190,15 @@ class Plan:
                 sizes[self.data_of(protocol)][f"{key}.batch_size"] = recipe.batch_size
         return sizes
 
+    @property
+    def rows_left_out(self) -> dict[str, list[str]]:
+        """Models that rows name and the scale does not run, by the reason."""
+        found: dict[str, list] = {}
+        for model in unique(row.model for table in self.tables.values() for row in table.rows if row.model):
+            if why := self.absent(model):
+                found.setdefault(why, []).append(model)
+        return found
+
     def rows_of(self, table: str) -> list[Row]:
         return [row for row in self.tables[table].rows if row.model in self.recipes]
 
@@ -190,6 +209,7 @@ class Plan:
             (protocol, model)
             for row in self.rows_of(table)
             for protocol in self.tables[table].cells_of(row).values()
+            if self.params.evaluated(row.model, protocol)
             for model in self.params.seeded(row.model)
         )
         same = {("supervised", model) for model in self.released_models if "@" in model}

@@ -1,8 +1,9 @@
 """The embedded demo data: handwritten digits on crops of real photographs, written in public data sets' layouts.
 
 Nothing is downloaded: the digits ship with scikit-learn, the photographs with scikit-learn and scikit-image. A scene
-holds one to three digits, each enlarged, tinted and rotated; the largest gives the scene its class. Digits and
-photographs are split between training and validation by source, so that no original serves both.
+holds a digit, enlarged, tinted and rotated, which gives it its class; in COCO's layout, where objects are found one by one,
+sometimes a smaller one beside it. Digits are light and photographs dark, so that a small encoder spends its few minutes on
+shapes. Digits and photographs are split between training and validation by source, so that no original serves both.
 
 Layouts: ImageNet (folders of JPEG by class), ADE20K (JPEG with PNG pixel classes, 0 = not labelled), COCO (JPEG with
 instances in JSON), Food-101 and DomainNet (lists of JPEG). Of DomainNet there are clipart, flat colours with an outline,
@@ -23,10 +24,13 @@ from cae.errors import UserError
 
 CANVAS = 56, 56  # height and width of scenes, in pixels
 COCO_SIDES = (44, 72)  # range of COCO's: its images are of any size
-MAIN, OTHER = (30, 42), (14, 20)  # range of the side of the main digit, of the others, in pixels
-BEHIND = (16, 64)  # range of the side of a photograph's crop, in its own pixels: smooth, so that digits stand out
+MAIN, OTHER = (34, 42), (14, 20)  # range of the side of the main digit, of the others, in pixels
+BEHIND = (8, 40)  # range of the side of a photograph's crop, in its own pixels: smooth, so that digits stand out
+TURN = 8  # degrees that a digit is turned by, at most
+DARKER, DARKEST_TINT = 0.35, 215  # what a photograph keeps of its light; the least of a digit's colours
+MOST = {"coco": 2}  # digits in a scene; of other layouts one
 SIZES = {  # scenes to train on and to validate on
-    "imagenet": (4000, 1200), "ade20k": (200, 200), "coco": (160, 40), "food101": (800, 300), "clipart": (800, 300),
+    "imagenet": (4000, 1200), "ade20k": (800, 200), "coco": (400, 100), "food101": (800, 300), "clipart": (800, 300),
     "sketch": (800, 300),
 }  # fmt: skip
 KEYS = {
@@ -57,7 +61,8 @@ def write_demo(layout: str, root: Path, seed: int) -> None:
     for split, count in enumerate(SIZES[layout]):
         source = Source(split)
         generators = (np.random.default_rng([seed, KEYS[layout], split, i]) for i in range(count))
-        write(root, split, (make_scene(source, rng, canvas_of(layout, rng)) for rng in generators))
+        most = MOST.get(layout, 1)
+        write(root, split, (make_scene(source, rng, canvas_of(layout, rng), most) for rng in generators))
 
 
 def canvas_of(layout: str, rng: np.random.Generator) -> tuple[int, int]:
@@ -84,19 +89,20 @@ class Source:
 
 
 def make_scene(
-    source: Source, rng: np.random.Generator, canvas: tuple[int, int] = CANVAS
+    source: Source, rng: np.random.Generator, canvas: tuple[int, int] = CANVAS, most: int = 1
 ) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
-    """A scene: pixels uint8 [H, W, 3] and its objects (digit, mask bool [H, W]), the main first; `canvas`: (H, W)."""
+    """A scene: pixels uint8 [H, W, 3] and its objects (digit, mask bool [H, W]), the main first and at `most` so many;
+    `canvas`: (H, W)."""
     pixels = _background(source, rng, canvas)
     objects = []
-    for i in range(rng.integers(1, 4)):
+    for i in range(rng.integers(1, most, endpoint=True)):
         pick = rng.integers(len(source.digits))
         side = int(rng.integers(*(OTHER if i else MAIN), endpoint=True))
         alpha = _place(source.digits[pick], side, [mask for _, mask in objects], rng, canvas)
         if alpha is None:
             continue
         mask = alpha > 0.35
-        colour = _tint(pixels[mask].mean(), rng)
+        colour = rng.uniform(DARKEST_TINT, 255, 3)
         pixels = pixels * (1 - alpha[..., None]) + colour * alpha[..., None]
         objects.append((int(source.labels[pick]), mask))
     return pixels.round().astype(np.uint8), objects
@@ -107,13 +113,13 @@ def _background(source: Source, rng, canvas) -> np.ndarray:
     side = int(rng.integers(*BEHIND, endpoint=True))
     left, top = (int(rng.integers(0, length - side + 1)) for length in photo.size)
     crop = photo.resize(canvas[::-1], Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
-    return np.asarray(crop, np.float64)
+    return np.asarray(crop, np.float64) * DARKER
 
 
 def _place(digit: np.ndarray, side: int, taken: list[np.ndarray], rng, canvas) -> np.ndarray | None:
     """Opacity [H, W] of a digit somewhere free, or None where ten tries find no room."""
     glyph = Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC)
-    glyph = glyph.rotate(rng.uniform(-15, 15), Image.Resampling.BICUBIC)
+    glyph = glyph.rotate(rng.uniform(-TURN, TURN), Image.Resampling.BICUBIC)
     # A narrow ramp around half intensity turns the blur of enlarging 8 x 8 pixels into a smooth edge.
     glyph = np.clip((np.asarray(glyph) / 255 - 0.3) / 0.25, 0, 1)
     for _ in range(10):
@@ -123,12 +129,6 @@ def _place(digit: np.ndarray, side: int, taken: list[np.ndarray], rng, canvas) -
         if not any((mask & (alpha > 0)).any() for mask in taken):
             return alpha
     return None
-
-
-def _tint(behind: float, rng) -> np.ndarray:
-    """A colour that stands out: light on dark, dark on light."""
-    colour = rng.uniform(0, 90, 3)
-    return colour if behind > 128 else 255 - colour
 
 
 def _save(pixels: np.ndarray, path: Path, **options) -> None:

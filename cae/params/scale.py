@@ -18,6 +18,7 @@ from cae.params.probes import Probes
 from cae.params.recipes import MaskedRecipe, Recipes
 from cae.params.resources import AllResources
 from cae.params.strict import Name, Precision, Seed, Seeds, Strict, moved, refusal, unknown
+from cae.params.tables import Protocol
 from cae.params.tokenizers import Tokenizer
 
 
@@ -36,6 +37,7 @@ class Params(Strict):
     recipes: Recipes
     models: dict[Name, dict | None]  # None: left out
     only: Annotated[list[str], Field(min_length=1)] | None = None  # all models but these are left out
+    cells: dict[Protocol, list[str]] = {}  # models that an evaluation is run on; all, where it is not named
     probes: Probes
     finetune: FineTunings
     ade20k: Segmentations
@@ -77,6 +79,7 @@ class Params(Strict):
                 if hasattr(figure, "models")
             },
             ("panels",): self.panels,
+            **{("cells", protocol): models for protocol, models in self.cells.items()},
         }.items():
             if wrong := [name for name in names if name not in self.models]:
                 raise refusal(unknown(wrong[0], self.models), *key)
@@ -131,6 +134,10 @@ class Params(Strict):
         entry = self.models[name]
         seeds = entry.get("seeds") or (None if "seed" in entry else self.seeds) or [self.seed]
         return [name, *(f"{name}@{seed}" for seed in seeds[1:])]
+
+    def evaluated(self, name: str, protocol: str) -> bool:
+        """Whether `cells` lets a protocol evaluate the model `name`."""
+        return protocol not in self.cells or name in self.cells[protocol]
 
     def seed_of(self, name: str) -> int:
         """The seed that a model is evaluated with."""

@@ -68,8 +68,11 @@ def main(
 
     lines, pairs = [], []
     for claim in (Claim.model_validate(raw) for raw in read(claims).values()):
-        mine = [judged(claim, *map(number, pair)) for pair in claim.pairs]
-        lines.append(summary(claim, mine))
+        numbers = [[number(cell) for cell in pair] for pair in claim.pairs]
+        mine = [judged(claim, *pair) for pair in numbers]
+        cells = (each for pair in zip(claim.pairs, numbers) for each in zip(*pair))
+        without = dict.fromkeys(cell.model for cell, found in cells if found.ours is None)
+        lines.append(summary(claim, mine, list(without)))
         for (left, right), pair in zip(claim.pairs, mine):
             pairs.append({"claim": claim.claim, "left": str(left), "right": str(right)} | pair)
     table, orders = pd.DataFrame(lines), pd.DataFrame(order_of(sheets))
@@ -136,12 +139,14 @@ def verdict(claim: Claim, difference: float, noise: float) -> str:
     return UNDECIDED if abs(margin) <= noise else HOLDS if margin > 0 else FAILS
 
 
-def summary(claim: Claim, pairs: list[dict]) -> dict[str, str]:
-    """The claim's line: its pairs in words, and the verdict on all that were run."""
+def summary(claim: Claim, pairs: list[dict], without: list[str]) -> dict[str, str]:
+    """The claim's line: its pairs in words, the verdict on all that were run, and why others were not: the models that are
+    `without` a number."""
     found = [pair["verdict"] for pair in pairs]
     run = [pair for pair in pairs if pair["verdict"] != NOT_RUN]
     rules = dict.fromkeys(pair["rule"] for pair in run)
-    missing = [f"{len(pairs) - len(run)} of {len(pairs)} pairs not run"] if run and len(run) < len(pairs) else []
+    count = f"{len(pairs) - len(run)} of {len(pairs)} pairs " if run else ""
+    missing = [f"{count}not run at this scale, without {', '.join(without)}"] if len(run) < len(pairs) else []
     return {
         "claim": claim.claim,
         "place": claim.place,

@@ -15,7 +15,7 @@ from cae.files import read_json, write_text
 from cae.params import Row, Table, read, unknown
 
 MISSING, NOTHING = "–", "n/a"
-WHY = {MISSING: "not run", NOTHING: "does not apply"}
+WHY = {MISSING: "not run at this scale", NOTHING: "does not apply"}
 RECORDED = ("params_hash", "seconds", "images_per_second", "val_images", "revision")  # of a cell's job, by itself
 LOGS = {"linear": "probe", "attentive": "probe", "supervised": "classify"}  # folders of logs that no protocol names
 FACTS = {"tokenizer": "Tokenizer", "epochs": "Epochs", "crops": "Crops"}  # headings of columns about the model itself

@@ -52,14 +52,24 @@ def test_main_object_is_the_largest_and_objects_do_not_overlap():
     source = demo.Source(0)
     counts = []
     for i in range(60):
-        pixels, objects = demo.make_scene(source, np.random.default_rng(i))
+        pixels, objects = demo.make_scene(source, np.random.default_rng(i), most=2)
         assert pixels.shape == (*demo.CANVAS, 3) and pixels.dtype == np.uint8
         masks = [mask for _, mask in objects]
         heights = [np.ptp(np.nonzero(mask)[0]) for mask in masks]
         assert heights[0] == max(heights)
         assert sum(mask.astype(int) for mask in masks).max() == 1
         counts.append(len(objects))
-    assert set(counts) == {1, 2, 3}
+    assert set(counts) == {1, 2}
+    assert len(demo.make_scene(source, np.random.default_rng(0))[1]) == 1
+
+
+def test_a_digit_is_lighter_than_what_is_behind_it():
+    for split in (0, 1):
+        source = demo.Source(split)
+        for i in range(30):
+            pixels, ((_, mask),) = demo.make_scene(source, np.random.default_rng(i))
+            behind = pixels[~demo._grown(demo._grown(mask))]
+            assert pixels[mask].mean() > behind.max() + 40
 
 
 def test_classes_are_those_of_the_main_digit(data):

@@ -121,7 +121,7 @@ def test_a_mistake_in_the_base_is_told_of_the_base(tmp_path):
     for old, new in (
         ("clip: 3.0", "klip: 3.0"),
         ("min_aspect: 0.3", "min_aspect: low"),
-        ("{method: cae, size: small, epochs: 0}", "{method: cae, size: smal, epochs: 0}"),
+        ("{method: cae, size: base, epochs: 0}", "{method: cae, size: bas, epochs: 0}"),
     ):
         assert old in text
         (tmp_path / "paper.yaml").write_text(text.replace(old, new, 1))

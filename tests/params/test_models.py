@@ -84,8 +84,8 @@ def test_a_null_removes_what_the_recipe_says(tmp_path):
 
 def test_what_a_method_does_not_see_is_none_of_its_params():
     """So that another mask, or number of cached views, trains no contrastive model again."""
-    other = load(PARAMS / "demo.yaml", {"mask": {"count": 10}, "view": {"views": 3, "jitter": 0.1}})
-    demo = load(PARAMS / "demo.yaml")
+    other = load(PARAMS / "demo-all.yaml", {"mask": {"count": 10}, "view": {"views": 3, "jitter": 0.1}})
+    demo = load(PARAMS / "demo-all.yaml")
     same = {name for name in demo.models if demo.pretraining(name) == other.pretraining(name)}
     assert same == {"moco-v3-s-300", "moco-v3-b-300", "dino-b-400", "deit-s-300", "deit-b-300"}
 
@@ -161,7 +161,7 @@ def test_a_scales_seeds_are_those_of_every_model_without_its_own():
         "cae-b-1600": None,
         "random-b": {"seeds": [0]},
     }
-    params = load(PARAMS / "demo.yaml", {"seeds": [0, 1], "models": models})
+    params = load(PARAMS / "demo-all.yaml", {"seeds": [0, 1], "models": models})
     assert params.seeded("cae-b-300") == ["cae-b-300", "cae-b-300@1"] and params.seeded("mae-b-300") == ["mae-b-300"]
     assert params.seeded("cae-b-800") == ["cae-b-800", "cae-b-800@1"] and params.seeded("random-b") == ["random-b"]
     assert [params.pretraining(name).seed for name in params.seeded("cae-b-800")] == [5, 1]

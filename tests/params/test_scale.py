@@ -15,10 +15,10 @@ def test_appendix_a_probing(paper):
     assert (p.attentive.batch_size, p.attentive.lr) == (8192, 0.4)
 
 
-@pytest.mark.parametrize("scale", ["demo", "small"])
+@pytest.mark.parametrize("scale", ["demo", "demo-all", "small"])
 def test_smaller_scales_build_everything(scale):
     params = load(PARAMS / f"{scale}.yaml")
-    assert {params.pretraining(name).source for name in params.models} == {"built"}
+    assert {recipe.source for recipe in params.pretrainings().values()} == {"built"}
     assert params.pretraining("beit-b-300").view == params.view  # one token cache
 
 

@@ -148,11 +148,12 @@ def test_all_pairs_must_hold_and_those_not_run_are_told(judge):
     assert lines({a: good, b: even, c: good, e: 50.0})["verdict"] == "undecided"
     assert lines({a: bad, b: even, c: good, e: 50.0})["verdict"] == "fails"
     partly = lines({a: good, b: good, e: 50.0})
-    assert partly["verdict"] == "holds" and partly["rule"].endswith("; 1 of 3 pairs not run")
+    assert partly["verdict"] == "holds" and partly["rule"].endswith("; 1 of 3 pairs not run at this scale, without c")
     assert partly["ours"] == "90.0 / 50.0; 90.0 / 50.0; –" and partly["paper"].count(";") == 2
     nothing = lines({a: good, b: good, c: good})
-    assert [nothing[key] for key in ("ours", "difference", "verdict", "rule")] == ["", "", "not run", "above"]
-    assert lines({e: 1.0})["verdict"] == "not run"
+    assert [nothing[key] for key in ("ours", "difference", "verdict")] == ["", "", "not run"]
+    assert nothing["rule"] == "above; not run at this scale, without e"
+    assert lines({e: 1.0})["rule"] == "above; not run at this scale, without a, b, c"
 
 
 def test_numbers_of_figures_have_errors_over_images_where_they_have_images(judge):
@@ -177,9 +178,9 @@ def test_numbers_of_figures_have_errors_over_images_where_they_have_images(judge
     }
     said = judge(stated, {}, figures)
     found = [(line["verdict"], line["rule"]) for line in said["claims.csv"]]
-    images, flat, none = f"above; noise: {IMAGES}", f"above; noise: {FLAT}", ("not run", "above")
+    images, flat, lacking = f"above; noise: {IMAGES}", f"above; noise: {FLAT}", "above; not run at this scale, without "
     assert found == [("holds", images), ("undecided", flat), ("holds", flat), ("undecided", images), ("holds", images),
-                     none, none, none]  # fmt: skip
+                     *(("not run", lacking + models) for models in ("a, b", "c", "a, b"))]  # fmt: skip
     numbers = [(float(pair["difference"]), float(pair["noise"])) for pair in said["claims-pairs.csv"][:5]]
     error = sqrt(2) / sqrt(3)  # of both, of three images a hundredth apart
     assert numbers == [pytest.approx(each) for each in [(3, error), (0.5, 1), (10, 1), (5, 5), (15, 4)]]

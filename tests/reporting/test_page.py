@@ -171,7 +171,7 @@ def test_summary_says_what_was_run(tmp_path, inputs):
     assert "scale demo" in text and "They compare with nothing but" in text
     assert "5 of 10 models, for 300 to 1600 epochs;\n3 are taken as released; the others are encoders" in text
     assert "1,234 images to train on, 56 to validate on" in text
-    assert "1 of 2 cells of the tables" in text
+    assert "1 of 2 cells of the tables; 1 (–) are not run at this scale" in text
     assert re.search(r"Seed\s*7\n", text) and "Git revision" in text
 
 

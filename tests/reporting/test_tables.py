@@ -97,7 +97,7 @@ def test_markdown_keeps_groups_in_order_and_says_why_a_cell_is_empty(make):
                                             "**Another first**", "Elsewhere"]  # fmt: skip
     assert rows[4] == ["CAE", "3", "300", "22.1", "51.8", "30.0", "65.0"]
     assert rows[6] == [r"CAE \| λ_2", "8", "800", "–", "68.6", "–", ""]
-    assert "–: not run." in text and "A note_with underscores." in text
+    assert "–: not run at this scale." in text and "A note_with underscores." in text
 
 
 def test_a_cell_may_hold_another_protocol_and_facts_stand_beside_the_papers(make):
@@ -130,7 +130,7 @@ def test_what_was_not_run_is_told_from_what_does_not_apply(make):
     ]
     assert deit == ["DeiT", "n/a", "4", "300", "n/a", "", "n/a", "", "35.0", "79.9"]
     assert absent == ["Left out", "–", "–", "", "–", "", "n/a", "", "–", ""]
-    assert "\n–: not run; n/a: does not apply.\n" in text
+    assert "\n–: not run at this scale; n/a: does not apply.\n" in text
     assert r"\begin{tabular}{llrrrrrrrr}" in (folder / "table7.tex").read_text()
 
 

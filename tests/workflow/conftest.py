@@ -17,6 +17,7 @@ PARTS = (
     "Snakefile", "workflow", "cae", "params", "profiles", "slurm", "dvc.yaml", ".dvc/config", ".dvc/.gitignore",
     ".dvcignore", ".gitignore",
 )  # fmt: skip
+ALL = ("--configfile", "params/demo-all.yaml")  # of Snakemake, for a demo with all models and evaluations
 sys.path.insert(0, str(ROOT))
 
 # Writes what a command would write, with what it was told as the content.

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from cae.params import read
-from tests.workflow.conftest import copy
+from tests.workflow.conftest import ALL, copy
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,10 +56,10 @@ def test_other_views_have_a_token_cache_of_their_own(tree):
 
 
 def test_equal_views_share_a_token_cache(tree):
-    jobs = tree.dry_run("pretrain")
+    jobs = tree.dry_run("pretrain", *ALL)
     assert of("merge_tokens", jobs) == of("train_tokenizer", jobs) == {"dvae", "dvae-64", "dvae-256"}
     for model in ("beit-b-300", "cae-b-300"):
-        assert "--tokens results/demo/tokens/dvae " in jobs[f"pretrain_model {model}"]
+        assert "--tokens results/demo-all/tokens/dvae " in jobs[f"pretrain_model {model}"]
     assert "--tokens" not in jobs["pretrain_model mae-b-300"]
     assert of("merge_tokens", tree.dry_run("results/demo/pretrain/beit-b-300/model.safetensors")) == {"dvae"}
 
@@ -68,9 +68,11 @@ def test_tables_train_what_their_rows_name_and_nothing_twice(tree):
     named = {}
     for table in ("table1", "table7"):
         named[table] = {row["model"] for row in read(tree.path / "params/tables.yaml")[table]["rows"] if "model" in row}
-        assert of("pretrain_model", tree.dry_run(table)) == named[table]
+        assert of("pretrain_model", tree.dry_run(table, *ALL)) == named[table]
     assert {"cae-b-800", "cae-b-1600", "cae-l-1600"} == named["table1"] & named["table7"]
-    assert of("pretrain_model", tree.dry_run("table1", "table7")) == named["table1"] | named["table7"]  # each once
+    assert (
+        of("pretrain_model", tree.dry_run("table1", "table7", *ALL)) == named["table1"] | named["table7"]
+    )  # each once
 
 
 def test_each_model_is_fine_tuned_once_by_its_sizes_recipe(tree):
@@ -82,7 +84,7 @@ def test_each_model_is_fine_tuned_once_by_its_sizes_recipe(tree):
         assert (
             f"--encoder results/paper/pretrain/{model} " in job and f"--output results/paper/finetune/{model} " in job
         )
-    assert not of("finetune", tree.dry_run("table2", "table7"))  # they have no such column
+    assert not of("finetune", tree.dry_run("table2", "table7", *ALL))  # they have no such column
     assert of("finetune", tree.dry_run("results/demo/evaluate/finetune/deit-b-300.json")) == {"finetune deit-b-300"}
 
 
@@ -98,7 +100,7 @@ def test_segmentation_searches_every_learning_rate_of_the_size(tree):
 
 
 def test_detectors_and_tables_share_encoders_and_evaluations(tree):
-    jobs = tree.dry_run("table2", "table4", "table5")
+    jobs = tree.dry_run("table2", "table4", "table5", *ALL)
     detected = [job.split()[1:] for job in jobs if job.startswith("detect ")]
     cascades = {model for protocol, model in detected if protocol == "coco-cascade"}
     assert cascades == {"mae-b-1600", "cae-b-300", "cae-b-800", "cae-b-1600"}
@@ -108,11 +110,11 @@ def test_detectors_and_tables_share_encoders_and_evaluations(tree):
 
 
 def test_table6_fine_tunes_on_its_own_data(tree):
-    jobs = tree.dry_run("table6")
+    jobs = tree.dry_run("table6", *ALL)
     tuned = {tuple(job.split()[1:]) for job in jobs if job.startswith("finetune ")}
     models = {"random-b", "deit-b-300", "dino-b-400", "mae-b-1600", "cae-b-1600"}
     assert tuned == {(data, model) for data in ("food101", "clipart", "sketch") for model in models}
-    assert "--data data/demo/sketch.json" in jobs["finetune sketch cae-b-1600"]
+    assert "--data data/demo-all/sketch.json" in jobs["finetune sketch cae-b-1600"]
 
 
 def test_panels_show_the_models_that_params_name(tree):
@@ -123,7 +125,7 @@ def test_panels_show_the_models_that_params_name(tree):
 
 
 def test_a_supervised_model_is_probed_only_if_asked(tree):
-    jobs = tree.dry_run("table1").keys()
+    jobs = tree.dry_run("table1", *ALL).keys()
     assert of("classify", jobs) == {"deit-s-300", "deit-b-300"} and not of("classify", jobs) & of("probe", jobs)
     jobs = tree.dry_run("results/demo/evaluate/linear/deit-b-300.json").keys()
     assert of("probe", jobs) == {"deit-b-300"} and not of("classify", jobs)
@@ -131,7 +133,7 @@ def test_a_supervised_model_is_probed_only_if_asked(tree):
 
 def test_source_decides_between_training_and_import(tree):
     released = "source: released, file: $CHECKPOINTS/mae.pth, sha256: 0123456789ab"
-    (tree.path / "params/mine.yaml").write_text(f"base: demo.yaml\nmodels: {{mae-b-300: {{{released}}}}}\n")
+    (tree.path / "params/mine.yaml").write_text(f"base: demo-all.yaml\nmodels: {{mae-b-300: {{{released}}}}}\n")
     jobs = tree.dry_run("--configfile", "params/mine.yaml")
     (tree.path / "params/mine.yaml").unlink()
     assert of("import_model", jobs) == {"mae-b-300"} and "mae-b-300" not in of("pretrain_model", jobs)
@@ -139,6 +141,18 @@ def test_source_decides_between_training_and_import(tree):
     assert "\n    priority: 10000\n" in jobs["import_model mae-b-300"]  # a file that is not there is told at once
     assert "mae-b-300/metrics.jsonl" not in jobs["figure training"] + jobs["models_table"]
     assert "mae-b-300/provenance.json" in jobs["models_table"]
+
+
+def test_the_demo_leaves_rows_and_cells_out_and_says_where_to_change_that(tree):
+    jobs, raw = tree.dry_run().keys(), yaml.safe_load((tree.path / "params/demo.yaml").read_text())
+    assert of("pretrain_model", jobs) == set(raw["only"])
+    tuned = {f"finetune {model}" for model in raw["cells"]["finetune"]}
+    assert of("finetune", jobs) == tuned and of("detect", jobs) == {f"coco-mask {m}" for m in raw["cells"]["coco-mask"]}
+    assert of("make_data", jobs) == {"imagenet", "ade20k", "coco"}  # no data that no cell needs
+    text = tree.run("snakemake", "--dry-run", "--quiet", "all")
+    (told,) = [line for line in text.splitlines() if line.startswith("Rows not run: ")]
+    assert "cae-l-1600" in told and told.endswith(": not in `only` of params/demo.yaml")
+    assert of("finetune", tree.dry_run("results/demo/evaluate/finetune/cae-b-300.json"))  # a cell may be asked for
 
 
 def test_one_figure_asks_for_what_it_needs(tree):
@@ -188,7 +202,7 @@ def test_wildcards_are_quoted_in_every_command():
 
 
 def test_what_a_scale_leaves_out_is_told_and_not_asked_for(tree):
-    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nonly: [mae-b-300]\ndatasets: {ade20k: null}\n")
+    (tree.path / "params/mine.yaml").write_text("base: demo-all.yaml\nonly: [mae-b-300]\ndatasets: {ade20k: null}\n")
     jobs = tree.dry_run("--configfile", "params/mine.yaml")
     text = tree.run("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", "figure3")
     (tree.path / "params/mine.yaml").unlink()
@@ -196,7 +210,8 @@ def test_what_a_scale_leaves_out_is_told_and_not_asked_for(tree):
     assert of("figure", jobs) == {*(f"figure{i}" for i in (1, 2, 3, 8)), "training"} and len(of("table", jobs)) == 7
     assert "ade20k.json" not in jobs["page"]
     told = [line for line in text.splitlines() if "is left out" in line]
-    assert "figure4 is left out: it needs the model cae-b-300-pixels, which is not in `only`" in told and len(told) == 7
+    why = "it needs the model cae-b-300-pixels, which is not in `only` of params/mine.yaml"
+    assert f"figure4 is left out: {why}" in told and len(told) == 7
 
 
 SCALES = {path.stem for path in (ROOT / "params").glob("*.yaml")} - {"tables", "claims"}
@@ -277,12 +292,14 @@ def test_the_path_of_a_data_set_reaches_jobs_and_is_no_param(tree):
     script = """
 from pathlib import Path
 import os
-from workflow.plan import load_params
-a = load_params([Path("params/paper.yaml")], {"imagenet": "/data/imagenet"})
+from cae.params import validate
+from workflow.plan import read_params
+paper = [Path("params/paper.yaml")]
+a = validate(read_params(paper, {"imagenet": "/data/imagenet"}))
 assert os.environ["IMAGENET_ROOT"] == "/data/imagenet"
-assert a == load_params([Path("params/paper.yaml")], {})
-assert load_params([Path("params/paper.yaml")], {"seed": 3}).seed == 3
-assert load_params([], {}).scale == "demo"
+assert a == validate(read_params(paper, {}))
+assert validate(read_params(paper, {"seed": 3})).seed == 3
+assert validate(read_params([], {})).scale == "demo"
 """
     subprocess.run([sys.executable, "-c", script], cwd=tree.path, check=True)
 

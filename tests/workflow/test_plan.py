@@ -20,7 +20,8 @@ def paper() -> Plan:
 
 
 def demo(**changes) -> Plan:
-    return Plan(load(ROOT / "params/demo.yaml", changes), TABLES)
+    """Of the demo with all models."""
+    return Plan(load(ROOT / "params/demo-all.yaml", {"scale": "demo", **changes}), TABLES)
 
 
 def test_facts_of_the_paper_are_those_that_it_prints(paper):
@@ -149,8 +150,8 @@ def test_figures_and_panels_are_left_out_with_what_they_need():
     assert list(plan.shown) == ["detection", *(f"figure{i}" for i in (1, 2, 3, 4, 6, 7, 8, 9))]
     plan = demo(models={"cae-b-300-pixels": None, "random-b": None})
     assert plan.left_out == {
-        "figure4": "it needs the model cae-b-300-pixels, which is null",
-        "figure5": "it needs the model random-b, which is null",
+        "figure4": "it needs the model cae-b-300-pixels, which is null in `models`",
+        "figure5": "it needs the model random-b, which is null in `models`",
     }
     assert plan.shown["segmentation"].models == plan.shown["detection"].models == ["cae-b-1600"]  # those that are there
     assert "cae-b-300-pixels-no-align" not in plan.models  # for figure 4 alone
@@ -186,6 +187,21 @@ def test_seeds_of_a_released_model_are_those_of_its_evaluations():
 
 def test_only_some_models_with_their_seeds():
     assert demo(only=["mae-b-300"], seeds=[0, 1], panels=["mae-b-300"]).models == ["mae-b-300", "mae-b-300@1"]
+
+
+def test_an_evaluation_is_run_on_the_models_that_cells_name():
+    every, some = demo(), demo(cells={"finetune": ["cae-b-300"], "ade20k": []})
+    assert set(some.cells) == {
+        cell for cell in every.cells if cell[0] not in ("finetune", "ade20k") or cell == ("finetune", "cae-b-300")
+    }
+    assert some.models == every.models  # rows stay
+    assert set(demo(cells={"finetune": ["cae-b-300"]}, models={"cae-b-300": {"seeds": [0, 2]}}).cells) >= {
+        ("finetune", "cae-b-300"), ("finetune", "cae-b-300@2")
+    }  # fmt: skip
+    with pytest.raises(UserError, match="cells.finetune: unknown key 'cae-b-30'; did you mean 'cae-b-300'?"):
+        demo(cells={"finetune": ["cae-b-30"]})
+    with pytest.raises(UserError, match="cells.finetun.*: Input should be 'finetune'"):
+        demo(cells={"finetun": []})
 
 
 def test_only_some_models_are_asked_for():

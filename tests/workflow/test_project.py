@@ -34,6 +34,16 @@ def test_ci_hooks_and_hand_run_the_same_checks():
     assert list(SpecifierSet(PROJECT["requires-python"]).filter(versions)) == versions == ["3.11", "3.13"]
 
 
+def test_a_scale_that_does_not_exist_is_told_with_those_that_do():
+    def make(*arguments: str):
+        return subprocess.run(["make", "--dry-run", "report", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+    wrong, right = make("SCALE=dmo"), make("SCALE=demo-all")
+    assert wrong.returncode and "params/dmo.yaml: no such file; SCALE is one of: demo demo-all paper" in wrong.stderr
+    assert "--configfile params/demo-all.yaml" in right.stdout and "reports/demo-all/index.html" in right.stdout
+    assert "--configfile params/demo.yaml" in make().stdout
+
+
 def test_lint_fails_on_what_snakemake_finds(tmp_path):
     """The recipe's last line lets one of Snakemake's wishes through, and nothing else."""
     (line,) = re.findall(r"^\t(! .*snakemake --lint.*)", (ROOT / "Makefile").read_text(), re.M)

@@ -5,7 +5,7 @@ import re
 
 MINE = """
 base: demo.yaml
-only: [mae-b-300]
+only: [mae-b-1600]
 datasets: {ade20k: null, coco: null, food101: null, clipart: null, sketch: null}
 """
 

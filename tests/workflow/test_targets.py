@@ -2,7 +2,7 @@
 
 import re
 
-CELL, RUN = "results/demo/evaluate/attentive/cae-b-300.json", "results/demo/ade20k/cae-b-300/0.0005/metrics.json"
+CELL, RUN = "results/demo/evaluate/attentive/cae-b-300.json", "results/demo/ade20k/cae-b-300/0.003/metrics.json"
 
 
 TOLD = {
@@ -12,13 +12,13 @@ TOLD = {
     "results/demo/evaluate/attentive/cae-b-30.json": ("no model cae-b-30 in scale demo", CELL),
     "results/demo/evaluate/atentive/cae-b-300.json": ("no protocol atentive in scale demo", CELL),
     "results/demo/evalute/atentive/cae-b-300.json": ("no file or rule evalute .*; no protocol atentive in", CELL),
-    "results/demo/ade20k/cae-b-30/0.0005/metrics.json": ("no model cae-b-30 in scale demo", RUN),
+    "results/demo/ade20k/cae-b-30/0.003/metrics.json": ("no model cae-b-30 in scale demo", RUN),
     "data/demo/imagnet.json": ("no data set imagnet in scale demo", "data/demo/imagenet.json"),
     "results/demo/tokens/dave/tokens.npy": ("no tokenizer dave in scale demo", "results/demo/tokens/dvae/tokens.npy"),
     "results/paper/evaluate/attentive/cae-b-300.json": ("these are params of scale demo, .*params/paper.yaml", CELL),
     # A learning rate that params do not list, and one that they list, spelled otherwise than in paths.
-    "results/demo/ade20k/cae-b-300/7e-4/metrics.json": ("ade20k.sizes.base.lrs .* 0.0005, 0.001 .*, no 7e-4", RUN),
-    "results/demo/ade20k/cae-b-300/5.0e-4/metrics.json": ("ade20k.sizes.base.lrs .*, no 5.0e-4", RUN),
+    "results/demo/ade20k/cae-b-300/7e-4/metrics.json": ("ade20k.sizes.base.lrs .* 0.003 .*, no 7e-4", RUN),
+    "results/demo/ade20k/cae-b-300/3.0e-3/metrics.json": ("ade20k.sizes.base.lrs .*, no 3.0e-3", RUN),
 }
 
 
@@ -27,7 +27,8 @@ def test_an_analysis_that_a_scale_leaves_out_is_made_by_no_rule(tree):
     target = "results/demo/analyze/figure9.npz"
     text = tree.run("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", target, status=1)
     (tree.path / "params/mine.yaml").unlink()
-    assert f"\n{target}: scale demo leaves figure9 out: it needs the model moco-v3-b-300, which is null\n" in text
+    why = "it needs the model moco-v3-b-300, which is null in `models` of params/mine.yaml"
+    assert f"\n{target}: scale demo leaves figure9 out: {why}\n" in text
 
 
 def test_misspelt_targets_are_told_with_the_nearest(tree):
@@ -40,23 +41,23 @@ def test_misspelt_targets_are_told_with_the_nearest(tree):
 
 
 def test_what_a_scale_leaves_out_is_told_with_the_reason(tree):
-    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nonly: [mae-b-300]\ndatasets: {ade20k: null}\n")
+    (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nonly: [mae-b-1600]\ndatasets: {ade20k: null}\n")
     cell = "results/demo/evaluate/linear/cae-b-300.json"
     given = "snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", "figure5", "figure4", cell
     text = tree.run(*given, status=1)
     (tree.path / "params/mine.yaml").unlink()
     assert "\nfigure5: scale demo leaves figure5 out: it needs the data set ade20k, which is null\n" in text
-    assert (
-        "\nfigure4: scale demo leaves figure4 out: it needs the model cae-b-300-pixels, which is not in `only`\n"
-        in text
-    )
-    assert f"\n{cell}: scale demo leaves cae-b-300 out: not in `only`\n" in text
+    why = "it needs the model cae-b-300-pixels, which is not in `only` of params/mine.yaml"
+    assert f"\nfigure4: scale demo leaves figure4 out: {why}\n" in text
+    assert f"\n{cell}: scale demo leaves cae-b-300 out: not in `only` of params/mine.yaml\n" in text
+    text = tree.run("snakemake", "--dry-run", "--", cell.replace("300", "800"), status=1)
+    assert "scale demo leaves cae-b-800 out: not in `only` of params/demo.yaml\n" in text
 
 
 def test_a_seed_that_params_do_not_list_is_told_with_one_that_they_do(tree):
     (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nmodels: {cae-b-300: {seeds: [0, 5]}}\n")
     of_mine = ("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--")
-    told = tree.run(*of_mine, CELL.replace("300", "300@6"), RUN.replace("300/0.0005", "300@5/7e-4"), status=1)
+    told = tree.run(*of_mine, CELL.replace("300", "300@6"), RUN.replace("300/0.003", "300@5/7e-4"), status=1)
     (tree.path / "params/mine.yaml").unlink()
     assert f"no model cae-b-300@6 in scale demo; did you mean {CELL.replace('300', '300@5')}?" in told
     assert f"no 7e-4; did you mean {RUN.replace('300', '300@5')}?" in told
