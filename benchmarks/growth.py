@@ -2,7 +2,7 @@
 
 step      A training step of CAE-S at 224 pixels, patches of 16, batch 4, one of these changed at a time: processor seconds and
           peak memory, on one core, in float32.
-planning  `snakemake -n` of the demo with further models as rows of Table 1, each with its three evaluations.
+planning  `snakemake -n` of demo-all with further models as rows of Table 1, each with its three evaluations.
 cache     The token cache from a thousand images to ImageNet's 1.28 million, all their views, as a sparse file: opening it and
           reading micro-batches of 256 random images.
 
@@ -70,7 +70,7 @@ def step(size: int, patch: int, width: int, batch: int) -> dict[str, float]:
 
 
 def planning(models: int) -> dict[str, float]:
-    """Processor seconds and peak memory of a dry run with so many models beside the demo's; how many jobs it plans."""
+    """Processor seconds and peak memory of a dry run with so many models beside those of all tables; how many jobs it plans."""
     import yaml
 
     with tempfile.TemporaryDirectory() as name:
@@ -83,7 +83,7 @@ def planning(models: int) -> dict[str, float]:
         tables["table1"]["rows"] += [{"method": "CAE", "model": name} for name in names]
         (folder / "params/tables.yaml").write_text(yaml.safe_dump(tables, sort_keys=False))
         entry = {"method": "cae", "size": "base", "warmup_epochs": 1}
-        many = {"base": "demo.yaml", "models": {name: {**entry, "epochs": 2 + i} for i, name in enumerate(names)}}
+        many = {"base": "demo-all.yaml", "models": {name: {**entry, "epochs": 2 + i} for i, name in enumerate(names)}}
         (folder / "params/many.yaml").write_text(yaml.safe_dump(many))
         command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile", "params/many.yaml"]
         done = subprocess.run(
@@ -150,7 +150,8 @@ def curves(name: str) -> list[tuple[str, str, list, list[float]]]:
         found = [measured("planning", models=n) for n in MODELS]
         rows = {"jobs": "jobs", "seconds": "seconds", "MB": "peak memory, MB"}
         return [
-            ("models beside the demo's", above, MODELS, [one[what] for one in found]) for what, above in rows.items()
+            ("models beside those of the tables", above, MODELS, [one[what] for one in found])
+            for what, above in rows.items()
         ]
     found = [measured("cache", images=n) for n in IMAGES]
     rows = {"GB": "the cache, GB", "open_ms": "opening it, ms", "read_ms": "a micro-batch, ms", "MB": "memory, MB"}

@@ -12,11 +12,9 @@ from torch import Tensor
 
 from cae.data.rng import AUGMENT, uniforms
 
-JITTER, AMOUNTS, HUE = (
-    0.8,
-    np.array([0.4, 0.4, 0.2]),
-    0.1,
-)  # how often; of brightness, contrast and saturation; of a turn
+JITTER = 0.8  # how often
+AMOUNTS = np.array([0.4, 0.4, 0.2])  # of brightness, contrast and saturation
+HUE = 0.1  # of a turn
 GREY, LUMA = 0.2, (0.299, 0.587, 0.114)
 RADIUS = 0.1, 2.0  # of blur, in pixels
 REACH = 6  # of the widest blur, in pixels
@@ -34,7 +32,7 @@ def draw(seed: int, draws: int | np.ndarray, indices: np.ndarray, blur: float, s
     keep = np.where(jitter[:, None], 1 + AMOUNTS * (2 * u[:, 1:4] - 1), 1)  # what is kept of the pixels themselves
     blends = np.tile(
         [1.0, 0.0, 0.0], (len(indices), 4, 1)
-    )  # shares of pixels, grey, mean grey; the fourth, hue, blends nothing
+    )  # shares of pixels, grey, mean grey; the fourth: hue's, nothing
     blends[:, :3, 0], blends[:, 1, 2], blends[:, 2, 1] = keep, 1 - keep[:, 1], 1 - keep[:, 2]
     order = u[:, 5:9].argsort(1)
     blends, hue_at = np.take_along_axis(blends, order[..., None], 1), (order == 3).argmax(1)[:, None]
@@ -118,12 +116,9 @@ def turn_hue(x: Tensor, sixths: Tensor) -> Tensor:
     top = x.amax(1, keepdim=True)
     chroma = top - x.amin(1, keepdim=True)
     per = 1 / chroma.clamp(min=1e-6)  # of grey the numerators below are 0
-    hue = torch.where(
-        top == red, (green - blue) * per, torch.where(top == green, (blue - red) * per + 2, (red - green) * per + 4)
-    )
-    starts = torch.stack([torch.full_like(sixths, start) for start in (5, 3, 1)], 1).squeeze(
-        2
-    )  # where a channel is full
+    green_or_blue = torch.where(top == green, (blue - red) * per + 2, (red - green) * per + 4)
+    hue = torch.where(top == red, (green - blue) * per, green_or_blue)
+    starts = torch.cat([torch.full_like(sixths, start) for start in (5, 3, 1)], 1)  # where a channel is full
     away = hue + (sixths + starts)
     away = away - 6 * (away / 6).floor()
     return top - chroma * torch.minimum(away, 4 - away).clamp_(0, 1)
