@@ -30,9 +30,8 @@ def draw(seed: int, draws: int | np.ndarray, indices: np.ndarray, blur: float, s
     u = uniforms(13, seed, AUGMENT, draws, indices)
     jitter = u[:, 0] < JITTER
     keep = np.where(jitter[:, None], 1 + AMOUNTS * (2 * u[:, 1:4] - 1), 1)  # what is kept of the pixels themselves
-    blends = np.tile(
-        [1.0, 0.0, 0.0], (len(indices), 4, 1)
-    )  # shares of pixels, grey, mean grey; the fourth: hue's, nothing
+    # Shares of pixels, grey and mean grey; the fourth stands for hue, and blends nothing.
+    blends = np.tile([1.0, 0.0, 0.0], (len(indices), 4, 1))
     blends[:, :3, 0], blends[:, 1, 2], blends[:, 2, 1] = keep, 1 - keep[:, 1], 1 - keep[:, 2]
     order = u[:, 5:9].argsort(1)
     blends, hue_at = np.take_along_axis(blends, order[..., None], 1), (order == 3).argmax(1)[:, None]
