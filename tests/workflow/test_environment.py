@@ -49,7 +49,8 @@ def test_python_too_old_is_told_in_a_line(tmp_path):
 exec {sys.executable} -c 'import sys; sys.version_info = (3, 8, 1); exec(sys.argv[1])' "$2"
 """)
     fake.chmod(0o755)
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    (tmp_path / "params").mkdir()
+    for name in ("Makefile", "requirements.lock", "pyproject.toml", "params/demo.yaml"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     done = subprocess.run(
         ["make", "report"], cwd=tmp_path, capture_output=True, text=True, env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}

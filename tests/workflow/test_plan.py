@@ -120,8 +120,9 @@ def test_attention_is_of_the_encoders_of_figures_6_and_9_and_of_the_probe_of_fig
     probes = {figure: paper.probes_of(figure, "paper") for figure in ("figure6", "figure7", "figure9")}
     assert probes == {"figure6": [], "figure7": ["results/paper/attentive/cae-b-1600/model.safetensors"], "figure9": []}
     jobs = {figure: json.loads(paper.attention_json(figure)) for figure in probes}
+    shared = {"seed", "precision", "images"}
     assert {figure: job.keys() for figure, job in jobs.items()} == {
-        "figure6": {"seed", "images"}, "figure7": {"seed", "images"}, "figure9": {"seed", "images", "view"}
+        "figure6": shared, "figure7": shared, "figure9": shared | {"view"}
     }  # fmt: skip
     assert jobs["figure9"]["view"]["scale"] == [0.08, 1.0]
     for figure in ("figure6", "figure9"):
