@@ -27,7 +27,7 @@ COCO_SIDES = (44, 72)  # range of COCO's: its images are of any size
 MAIN, OTHER = (34, 42), (14, 20)  # range of the side of the main digit, of the others, in pixels
 BEHIND = (8, 40)  # range of the side of a photograph's crop, in its own pixels: smooth, so that digits stand out
 TURN = 8  # degrees that a digit is turned by, at most
-DARKER, DARKEST_TINT = 0.35, 215  # what a photograph keeps of its light; the least of a digit's colours
+DARKER, DARKEST_TINT = 0.5, 180  # what a photograph keeps of its light; the least of a digit's colours
 MOST = {"coco": 2}  # digits in a scene; of other layouts one
 SIZES = {  # scenes to train on and to validate on
     "imagenet": (4000, 1200), "ade20k": (800, 200), "coco": (400, 100), "food101": (800, 300), "clipart": (800, 300),

@@ -8,9 +8,11 @@ import shutil
 import pytest
 import yaml
 
-from cae.params import load
+from cae.params import load, read
+from tests.workflow.conftest import ROOT
 from workflow.plan import Plan
 
+(LR,) = read(ROOT / "params/demo.yaml")["ade20k"]["sizes"]["base"]["lrs"]
 pytestmark = pytest.mark.xdist_group("finished tree")
 
 
@@ -31,7 +33,7 @@ def undo(finished):
 
 
 def search_of(model):
-    return f"segment {model} 0.003", f"choose_learning_rate {model}"
+    return f"segment {model} {LR}", f"choose_learning_rate {model}"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def test_a_seed_more_runs_what_is_new_and_the_tables_that_show_it(finished, undo
         f"pretrain_model {new}", f"probe {new}", f"finetune finetune {new}", *search_of(new),
         "table table1", "table table3", "table table5", "claims_table", "models_table", "metrics", "page", "all",
     }  # fmt: skip
-    for job in (f"pretrain_model {new}", f"probe {new}", f"finetune finetune {new}", f"segment {new} 0.003"):
+    for job in (f"pretrain_model {new}", f"probe {new}", f"finetune finetune {new}", f"segment {new} {LR}"):
         assert '"seed": 1' in jobs[job] and '"seed": 0' not in jobs[job]
     assert f"results/demo/evaluate/linear/{new}.json" in jobs["table table1"]
 

@@ -2,7 +2,11 @@
 
 import re
 
-CELL, RUN = "results/demo/evaluate/attentive/cae-b-300.json", "results/demo/ade20k/cae-b-300/0.003/metrics.json"
+from cae.params import read
+from tests.workflow.conftest import ROOT
+
+(LR,) = read(ROOT / "params/demo.yaml")["ade20k"]["sizes"]["base"]["lrs"]
+CELL, RUN = "results/demo/evaluate/attentive/cae-b-300.json", f"results/demo/ade20k/cae-b-300/{LR}/metrics.json"
 
 
 TOLD = {
@@ -12,13 +16,13 @@ TOLD = {
     "results/demo/evaluate/attentive/cae-b-30.json": ("no model cae-b-30 in scale demo", CELL),
     "results/demo/evaluate/atentive/cae-b-300.json": ("no protocol atentive in scale demo", CELL),
     "results/demo/evalute/atentive/cae-b-300.json": ("no file or rule evalute .*; no protocol atentive in", CELL),
-    "results/demo/ade20k/cae-b-30/0.003/metrics.json": ("no model cae-b-30 in scale demo", RUN),
+    f"results/demo/ade20k/cae-b-30/{LR}/metrics.json": ("no model cae-b-30 in scale demo", RUN),
     "data/demo/imagnet.json": ("no data set imagnet in scale demo", "data/demo/imagenet.json"),
     "results/demo/tokens/dave/tokens.npy": ("no tokenizer dave in scale demo", "results/demo/tokens/dvae/tokens.npy"),
     "results/paper/evaluate/attentive/cae-b-300.json": ("these are params of scale demo, .*params/paper.yaml", CELL),
     # A learning rate that params do not list, and one that they list, spelled otherwise than in paths.
-    "results/demo/ade20k/cae-b-300/7e-4/metrics.json": ("ade20k.sizes.base.lrs .* 0.003 .*, no 7e-4", RUN),
-    "results/demo/ade20k/cae-b-300/3.0e-3/metrics.json": ("ade20k.sizes.base.lrs .*, no 3.0e-3", RUN),
+    "results/demo/ade20k/cae-b-300/7e-4/metrics.json": (f"ade20k.sizes.base.lrs .* {LR} .*, no 7e-4", RUN),
+    f"results/demo/ade20k/cae-b-300/{LR}0/metrics.json": (f"ade20k.sizes.base.lrs .*, no {LR}0", RUN),
 }
 
 
@@ -57,7 +61,7 @@ def test_what_a_scale_leaves_out_is_told_with_the_reason(tree):
 def test_a_seed_that_params_do_not_list_is_told_with_one_that_they_do(tree):
     (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nmodels: {cae-b-300: {seeds: [0, 5]}}\n")
     of_mine = ("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--")
-    told = tree.run(*of_mine, CELL.replace("300", "300@6"), RUN.replace("300/0.003", "300@5/7e-4"), status=1)
+    told = tree.run(*of_mine, CELL.replace("300", "300@6"), RUN.replace(f"300/{LR}", "300@5/7e-4"), status=1)
     (tree.path / "params/mine.yaml").unlink()
     assert f"no model cae-b-300@6 in scale demo; did you mean {CELL.replace('300', '300@5')}?" in told
     assert f"no 7e-4; did you mean {RUN.replace('300', '300@5')}?" in told
