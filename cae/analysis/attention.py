@@ -78,7 +78,7 @@ def main(
     if objects:
         scenes = Instances(objects, 1, labelled=True)
         crops_of_scenes = Crops(lambda i: scene(scenes, i), len(scenes), params, size, grid)
-        theirs, regions = attended(attend, crops_of_scenes, device, processes)
+        theirs, regions = attended(attend, crops_of_scenes, device, params.precision, processes)
         seen = regions["object"].any(-1)  # a crop may miss all objects
         numbers |= shares(theirs[:, seen], {"object": regions["object"][seen]})
     shown = np.random.default_rng(params.seed).permutation(len(images))[: params.images]
