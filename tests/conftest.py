@@ -16,6 +16,8 @@ from cae.data import demo
 
 ROOT = Path(__file__).parents[1]
 TINY = {
+    "only": None,
+    "cells": None,
     "image": {"size": 48, "patch": 8},
     "view": {"views": 2},
     "tokenizers": {"dvae": {"vocabulary": 32, "width": 16, "codebook_dim": 8, "epochs": 1, "batch_size": 32}},

@@ -10,7 +10,7 @@ from cae.data.segmentation import Labelled
 from cae.models.segmenter import Segmenter
 from cae.params import load
 from cae.tasks import choose
-from cae.tasks.segment import evaluate, slide, starts
+from cae.tasks.segment import SegmentJob, evaluate, slide, starts
 from cae.training.optim import warmup_poly
 from tests.conftest import ROOT, text
 
@@ -44,11 +44,8 @@ def test_windows_are_averaged_where_they_overlap():
 
 def test_the_truth_has_a_miou_of_100(data, monkeypatch):
     images = Labelled(data["ade20k"], 1)
-    p = (
-        load(ROOT / "params" / "demo.yaml")
-        .segmenting("cae-b-300")[1e-3]
-        .model_copy(update={"scale": [56, 56], "crop": 56})
-    )
+    (recipe,) = load(ROOT / "params" / "demo.yaml").segmenting("cae-b-300").values()
+    p = SegmentJob(**recipe.model_dump() | {"scale": [56, 56], "crop": 56}, seed=0)
     truths = iter([images[i][1] for i in range(len(images))])
 
     class Knows(torch.nn.Module):

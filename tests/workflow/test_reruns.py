@@ -137,7 +137,7 @@ def test_code_reruns_what_runs_it(finished, undo, plan):
 
 
 def test_code_of_a_figure_draws_it_again_alone_and_a_template_is_an_input(finished, undo):
-    finished.edit("cae/reporting/figures/tokenizer.py", "CAPTION = ", "CHANGED = CAPTION = ")
+    finished.edit("cae/reporting/figures/tokenizer.py", "CAPTION = ", "CHANGED = 1\nCAPTION = ")
     assert finished.dry_run().keys() == {"figure tokenizer-dvae", "page", "all"}  # the page has the caption
 
     finished.run("git", "checkout", "--quiet", ".")
