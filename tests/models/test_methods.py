@@ -517,7 +517,7 @@ def longer(run, tiny, data, tokenizer, tokens):
                 "hidden_width": 64,
                 "bottleneck": 32,
                 "outputs": 256,
-                "teacher_temperature": [0.04, 0.04],
+                "teacher_temperature": [0.02, 0.02],
             }
         params = tiny.pretraining(name).model_copy(update=change)
         common = ["--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens]
