@@ -9,7 +9,6 @@ the photographs that ship with scikit-learn and scikit-image. Views of 224 pixel
 Then what of ours is decoding, and other methods' augmentations.
 """
 
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ import skimage
 import sklearn
 import torch
 from PIL import Image
-from speed import PAPER
+from speed import PAPER, seconds
 from torchvision import transforms as T
 from torchvision.datasets import ImageFolder
 
@@ -39,18 +38,6 @@ PHOTOGRAPHS = [
     ),
     *(Path(sklearn.__file__).parent / "datasets/images").glob("*.jpg"),
 ]
-
-
-def seconds(functions: list, rounds: int) -> list[float]:
-    """Median seconds of processor time of each function, called in turns after one warm-up round."""
-    times = [[] for _ in functions]
-    for turn in range(rounds + 1):
-        for function, spent in zip(functions, times):
-            start = time.process_time()
-            function()
-            if turn:
-                spent.append(time.process_time() - start)
-    return [statistics.median(spent) for spent in times]
 
 
 def photographs(folder: Path) -> None:
@@ -98,14 +85,14 @@ def main() -> None:
 
         works = [load_ours, *(lambda data=data: load(data) for data in theirs.values())]
         works.append(lambda: [images.pixels(i) for i in range(COUNT)])
-        mine, *others, decoding = (spent / COUNT for spent in seconds(works, 7))
+        mine, *others, decoding = (spent / COUNT for spent in seconds(works, 7, "cpu", time.process_time))
         print(f"views and masks: {1 / mine:.0f} images/s; decoding is {decoding / mine:.0%} of it")
         for name, spent in zip(theirs, others):
             print(f"torchvision's ImageFolder, {name}: {1 / spent:.0f} images/s; ours {spent / mine:.2f} times as fast")
 
         methods = {"moco-v3-b-300": MoCoV3, "dino-b-400": DINO, "deit-b-300": DeiT}
         augmented = [method.batches(images, PAPER.pretraining(name)) for name, method in methods.items()]
-        times = seconds([lambda data=data: data[0, np.arange(16)] for data in augmented], 3)
+        times = seconds([lambda data=data: data[0, np.arange(16)] for data in augmented], 3, "cpu", time.process_time)
         print("; ".join(f"augmented for {name}: {16 / spent:.0f} images/s" for name, spent in zip(methods, times)))
 
 

@@ -37,17 +37,17 @@ PAPER = load(Path(__file__).parents[1] / "params" / "paper.yaml")
 MASK = PAPER.shared_mask
 
 
-def seconds(functions: list, rounds: int, device: str) -> list[float]:
-    """Median seconds of each function, called in turns after one warm-up round."""
+def seconds(functions: list, rounds: int, device: str, clock=time.perf_counter) -> list[float]:
+    """Median seconds of each function by `clock`, called in turns after one warm-up round."""
     times = [[] for _ in functions]
     for turn in range(rounds + 1):
         for function, spent in zip(functions, times):
-            start = time.perf_counter()
+            start = clock()
             function()
             if device == "cuda":
                 torch.cuda.synchronize()
             if turn:
-                spent.append(time.perf_counter() - start)
+                spent.append(clock() - start)
     return [statistics.median(spent) for spent in times]
 
 
