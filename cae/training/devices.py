@@ -7,6 +7,8 @@ from torch import Tensor, distributed
 
 from cae.params import Precision
 
+PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}  # our names of them, and Fabric's
+
 
 def pick_device(threads: int, gpus: int) -> str:
     """ "cuda" if a GPU is asked for and there, else "cpu" with `threads` threads: for work on a single device."""
@@ -26,12 +28,17 @@ def start(threads: int, gpus: int, precision: Precision = "auto"):
     fabric = Fabric(
         accelerator=device,
         devices=gpus or 1,
-        precision="bf16-mixed" if arithmetic(device, precision) == "bfloat16" else "32-true",
+        precision=PRECISIONS[arithmetic(device, precision)],
         plugins=LightningEnvironment(),  # starts a process a GPU; inside a Slurm job it would expect them to be there
     )
     fabric.launch()
     torch.set_num_threads(max(1, threads // fabric.world_size))
     return fabric
+
+
+def precision_of(fabric) -> str:
+    """ "float32" or "bfloat16", that `start` chose."""
+    return next(ours for ours, name in PRECISIONS.items() if name == fabric.strategy.precision.precision)
 
 
 def arithmetic(device: str, precision: Precision = "auto") -> str:

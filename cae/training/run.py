@@ -16,8 +16,8 @@ from lightning_fabric import Fabric
 from cae.errors import UserError
 from cae.files import atomic, revision
 from cae.progress import progress
+from cae.training.devices import precision_of
 
-PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16"}  # of Fabric's names
 SHOWN = "loss", "accuracy", "top1"  # beginnings of what the progress bar tells of a row
 
 
@@ -45,7 +45,7 @@ class Run:
         their `state_dict` and `load_state_dict`."""
         self.fabric, self.schedule, self.title, self.parts = fabric, schedule, title, parts
         self.path, self.metrics = runtime.work / "state.ckpt", runtime.work / "metrics.jsonl"
-        self.precision = PRECISIONS[fabric.strategy.precision.precision]
+        self.precision = precision_of(fabric)
         self.params_hash, self.minutes = params_hash + runtime.code, runtime.checkpoint_minutes
         self.step, self.before = 0, 0.0  # seconds of earlier starts
         self.rows: list[dict] = []

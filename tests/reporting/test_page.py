@@ -22,8 +22,8 @@ deit-b-300,B,DeiT,,3,300,,
 ,B,Other,,,,,
 """
 CELLS = """\
-model,column,protocol,value,params_hash,seconds,images_per_second,revision,metrics,log,note
-cae-s-300,linear,linear,26.674,0123456789abcdef,12.3,1000.0,abc+,results/demo/evaluate/linear/cae-s-300.json,work/l.log,Done so.
+model,column,protocol,value,params_hash,seconds,images_per_second,precision,revision,metrics,log,note
+cae-s-300,linear,linear,26.674,0123456789abcdef,12.3,1000.0,float32,abc+,results/demo/evaluate/linear/cae-s-300.json,l.log,Done so.
 """
 MODELS = """\
 model,method,source,epochs,images,seconds,images_per_second,loss_first,loss_last
@@ -109,9 +109,10 @@ def test_a_number_leads_to_what_made_it(tmp_path, inputs):
         "26.674",
         "0123456789ab",
         "12.3",
+        "float32",
         "abc+",
         "results/demo/evaluate/linear/cae-s-300.json",
-        "work/l.log",
+        "l.log",
     ):
         assert value in line
 

@@ -260,7 +260,8 @@ def test_metrics_of_a_model_that_no_row_names_are_refused(make):
 
 
 AP = {"box_ap": 12.5, "mask_ap50": 30.25, "note": "Heads of 4conv1fc.",
-      "params_hash": "abc", "seconds": 9.5, "images_per_second": 3.0, "revision": "f00+"}  # fmt: skip
+      "params_hash": "abc", "seconds": 9.5, "images_per_second": 3.0, "precision": "bfloat16",
+      "revision": "f00+"}  # fmt: skip
 
 
 def test_one_evaluation_fills_several_columns(make):
@@ -277,8 +278,9 @@ def test_every_cell_says_where_it_comes_from(make):
     cells = {cell["column"]: cell for cell in csv.DictReader((out / "table4-cells.csv").open())}
     assert list(cells) == ["ade20k", "box_ap", "mask_ap50"]
     cell = cells["mask_ap50"]
-    assert {key: cell[key] for key in ("model", "value", "params_hash", "seconds", "revision")} == {
-        "model": "cae-s", "value": "30.25", "params_hash": "abc", "seconds": "9.5", "revision": "f00+"}  # fmt: skip
+    assert {key: cell[key] for key in ("model", "value", "params_hash", "seconds", "precision", "revision")} == {
+        "model": "cae-s", "value": "30.25", "params_hash": "abc", "seconds": "9.5", "precision": "bfloat16",
+        "revision": "f00+"}  # fmt: skip
     assert cell["metrics"] == "results/demo/evaluate/coco-mask/cae-s.json"
     assert cell["log"] == "work/demo/logs/coco-mask/cae-s.log"
 

@@ -3,7 +3,7 @@ import torch
 
 from cae.errors import UserError
 from cae.tasks.pretrain import build
-from cae.training.devices import arithmetic, autocast, start
+from cae.training.devices import arithmetic, autocast, precision_of, start
 from tests.models.test_cae import batch
 from tests.training.test_loop import Toy, fit
 
@@ -38,7 +38,9 @@ def test_a_named_precision_is_kept_to(named, monkeypatch):
     for features in ({"amx_bf16": True}, {}):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features)
         assert arithmetic("cpu", named) == named
-    assert start(1, 0, named).strategy.precision.precision == {"float32": "32-true", "bfloat16": "bf16-mixed"}[named]
+    fabric = start(1, 0, named)
+    assert fabric.strategy.precision.precision == {"float32": "32-true", "bfloat16": "bf16-mixed"}[named]
+    assert precision_of(fabric) == named
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
