@@ -63,6 +63,7 @@ UNUSED = {
     "cae.cli": "torch timm torchvision lightning_fabric numpy pandas matplotlib sklearn",
     "cae.data.manifests cae.tasks.choose cae.tasks.merge_tokens cae.analysis.masks_and_crops": "torch timm pandas sklearn",
     "cae.reporting.tables cae.reporting.metrics cae.reporting.models cae.reporting.page": "torch matplotlib scipy sklearn",
+    "cae.data.demo cae.reporting.claims": "torch matplotlib scipy skimage sklearn",
     "cae.reporting.figures.figure5 cae.reporting.figures.training": "torch scipy sklearn",
     "cae.tasks.tokenize cae.tokenizers.dvae": "timm torchvision lightning_fabric torch._dynamo",
     "cae.tasks.train_tokenizer cae.tokenizers.dvae cae.tokenizers.vqgan": "timm torchvision pandas",

@@ -12,13 +12,11 @@ and sketch, outlines on paper.
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import skimage
-import sklearn.datasets
 from PIL import Image, ImageFilter
-from skimage.measure import find_contours
 
 from cae.errors import UserError
 
@@ -41,7 +39,11 @@ KEYS = {
     "clipart": 9,
     "sketch": 10,
 }  # no set's scenes are another's
-PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg")
+PHOTOS = {
+    "skimage/data": ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg"),
+    "sklearn/datasets/images": ("china.jpg", "flower.jpg"),
+}
+DIGITS = "sklearn/datasets/data/digits.csv.gz"  # a line a digit: 8 x 8 pixels from 0 to 16, and what it is
 MARK = ".demo"  # a file that says the folder may be written anew
 JPEG = {"quality": 92, "subsampling": 0}
 
@@ -74,18 +76,22 @@ class Source:
     every photograph, are for validation."""
 
     def __init__(self, split: int):
-        digits = sklearn.datasets.load_digits()
-        mine = (np.arange(len(digits.target)) % 4 == 3) == bool(split)
-        self.digits = (digits.images[mine] / 16 * 255).astype(np.uint8)
-        self.labels = digits.target[mine]
-        folder = Path(skimage.__file__).parent / "data"
-        photos = [Image.open(folder / name).convert("RGB") for name in PHOTOS]
-        photos += [Image.fromarray(photo) for photo in sklearn.datasets.load_sample_images().images]
+        digits = np.loadtxt(shipped(DIGITS), delimiter=",")
+        mine = (np.arange(len(digits)) % 4 == 3) == bool(split)
+        self.digits = (digits[mine, :-1].reshape(-1, 8, 8) / 16 * 255).astype(np.uint8)
+        self.labels = digits[mine, -1].astype(int)
+        photos = [Image.open(shipped(folder) / name).convert("RGB") for folder, names in PHOTOS.items() for name in names]
         self.photos = []
         for photo in photos:
             w, h = photo.size
             cut = 3 * w // 4
             self.photos.append(photo.crop((cut, 0, w, h) if split else (0, 0, cut, h)))
+
+
+def shipped(path: str) -> Path:
+    """A file of an installed package, which is not imported: scikit-learn takes longer than many a job."""
+    package, _, file = path.partition("/")
+    return Path(find_spec(package).origin).parent / file
 
 
 def make_scene(
@@ -212,6 +218,8 @@ def _write_ade20k(root, split, scenes):
 
 
 def _write_coco(root, split, scenes):
+    from skimage.measure import find_contours
+
     name = ("train2017", "val2017")[split]
     images, annotations = [], []
     for i, (pixels, objects) in enumerate(scenes):

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau, spearmanr
 
 from cae.files import write_text
 from cae.params import FIGURES, Cell, Claim, Table, read
@@ -192,11 +191,15 @@ def order_of(sheets: dict[str, tuple]) -> list[dict]:
             lines.append({"table": name, "column": about.heading, "rows": len(ours), "spearman": None, "kendall": None,
                           "kept": f"{kept} of {len(apart)}"})  # fmt: skip
             if len(set(ours)) > 1 and len(set(paper)) > 1:
-                lines[-1] |= {
-                    "spearman": spearmanr(ours, paper).statistic,
-                    "kendall": kendalltau(ours, paper).statistic,
-                }
+                ranks = [pd.Series(numbers).rank() for numbers in (ours, paper)]
+                signs = [np.sign(np.subtract.outer(numbers, numbers)).ravel() for numbers in (ours, paper)]
+                lines[-1] |= {"spearman": correlation(*ranks), "kendall": correlation(*signs)}
     return lines
+
+
+def correlation(a, b) -> float:
+    """Pearson's, with which Spearman's is of ranks and Kendall's tau-b of the signs of all pairs' differences."""
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def as_csv(table: pd.DataFrame) -> str:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits, load_sample_images
 
 from cae.data import demo
 from cae.data.datasets import Images, annotation_of, read_labels
@@ -18,6 +19,17 @@ def test_scenes_are_the_same_bytes_each_time(run, data, tmp_path, monkeypatch):
     assert len(written) == 6
     for path in written:
         assert path.read_bytes() == (run.folder / "imagenet" / path.relative_to(tmp_path / "in")).read_bytes()
+
+
+def test_digits_and_photographs_are_scikit_learns():
+    parts, digits = [demo.Source(split) for split in (0, 1)], load_digits()
+    mine = np.arange(len(digits.target)) % 4 == 3
+    for part, which in zip(parts, (~mine, mine)):
+        assert np.array_equal(part.digits, (digits.images[which] / 16 * 255).astype(np.uint8))
+        assert np.array_equal(part.labels, digits.target[which])
+    china, flower = load_sample_images().images
+    for photo, number in (china, -2), (flower, -1):
+        assert np.array_equal(np.hstack([np.asarray(part.photos[number]) for part in parts]), photo)
 
 
 def test_another_seed_gives_other_scenes(data, run, tmp_path, monkeypatch):
