@@ -39,10 +39,11 @@ KEYS = {
     "clipart": 9,
     "sketch": 10,
 }  # no set's scenes are another's
-PHOTOS = {
-    "skimage/data": ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg"),
-    "sklearn/datasets/images": ("china.jpg", "flower.jpg"),
-}
+PHOTOS = [
+    *(f"skimage/data/{name}" for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")),
+    *(f"skimage/data/{name}" for name in ("motorcycle_left.png", "hubble_deep_field.jpg")),
+    *(f"sklearn/datasets/images/{name}" for name in ("china.jpg", "flower.jpg")),
+]
 DIGITS = "sklearn/datasets/data/digits.csv.gz"  # a line a digit: 8 x 8 pixels from 0 to 16, and what it is
 MARK = ".demo"  # a file that says the folder may be written anew
 JPEG = {"quality": 92, "subsampling": 0}
@@ -80,7 +81,7 @@ class Source:
         mine = (np.arange(len(digits)) % 4 == 3) == bool(split)
         self.digits = (digits[mine, :-1].reshape(-1, 8, 8) / 16 * 255).astype(np.uint8)
         self.labels = digits[mine, -1].astype(int)
-        photos = [Image.open(shipped(folder) / name).convert("RGB") for folder, names in PHOTOS.items() for name in names]
+        photos = [Image.open(shipped(path)).convert("RGB") for path in PHOTOS]
         self.photos = []
         for photo in photos:
             w, h = photo.size

@@ -23,7 +23,7 @@ deit-b-300,B,DeiT,,3,300,,
 """
 CELLS = """\
 model,column,protocol,value,params_hash,seconds,images_per_second,precision,revision,metrics,log,note
-cae-s-300,linear,linear,26.674,0123456789abcdef,12.3,1000.0,float32,abc+,results/demo/evaluate/linear/cae-s-300.json,l.log,Done so.
+cae-s-300,linear,linear,26.674,0123456789abcdef,12.3,1000.0,float32,abc+,results/demo/evaluate/linear/cae-s-300.json,p.log,So.
 """
 MODELS = """\
 model,method,source,epochs,images,seconds,images_per_second,loss_first,loss_last
@@ -112,7 +112,7 @@ def test_a_number_leads_to_what_made_it(tmp_path, inputs):
         "float32",
         "abc+",
         "results/demo/evaluate/linear/cae-s-300.json",
-        "l.log",
+        "p.log",
     ):
         assert value in line
 
