@@ -37,7 +37,7 @@ class Progress(logging.Handler):
         self.running: dict[int, float] = {}  # job: when it began
         self.done: dict[int, float] = {}  # job: its seconds
         terminal = sys.stderr.isatty()
-        text = "{n}/{total} jobs |{bar:20}| {elapsed} gone{postfix}"
+        text = "{n}/{total} jobs |{bar:10}| {elapsed} gone{postfix}"
         self.bar = tqdm(total=len(self.jobs), bar_format=text, leave=False, disable=not terminal, dynamic_ncols=True)
         self.draw, self.seconds = (self.redraw, 1) if terminal else (self.write, 60)
         self.hushed = [handler for handler in logger.handlers if type(handler).__name__ == "ColorizingTextHandler"]
@@ -69,7 +69,9 @@ class Progress(logging.Handler):
 
     def redraw(self) -> None:
         self.bar.n = len(self.done)
-        self.bar.set_postfix_str(self.state())
+        self.bar.set_postfix_str("", refresh=False)
+        before = str(self.bar)
+        self.bar.set_postfix_str(fitted(self.state(), (self.bar.ncols or 80) - len(f"{before}, ")))
 
     def write(self) -> None:
         print(f"{len(self.done)}/{len(self.jobs)} jobs, {self.state()}", file=sys.stderr, flush=True)
@@ -78,7 +80,7 @@ class Progress(logging.Handler):
         with self.guard:
             names = ", ".join(named(self.jobs[job]) for job in self.running if job in self.jobs)
             left = time_left(self.jobs, self.running, self.done, self.cores, time.monotonic())
-        return f"{left} left; now {names}"
+        return f"{left} left: {names}" if names else f"{left} left"
 
     def close(self) -> None:
         """Ends the line; from now on Snakemake speaks again."""
@@ -88,6 +90,10 @@ class Progress(logging.Handler):
         for handler in self.hushed:
             handler.removeFilter(self.lets_pass)
         super().close()
+
+
+def fitted(text: str, columns: int) -> str:
+    return text if len(text) <= columns else f"{text[: max(0, columns - 1)]}…"
 
 
 def named(job) -> str:

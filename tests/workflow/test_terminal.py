@@ -1,10 +1,16 @@
 """The line on the terminal while jobs run."""
 
+import io
+import os
+import sys
+import termios
+from logging import makeLogRecord
 from types import SimpleNamespace
 
 import pytest
+from snakemake_interface_logger_plugins.common import LogEvent
 
-from workflow.terminal import named, time_left
+from workflow.terminal import Progress, named, time_left
 
 
 def job(rule: str, runtime: int, threads: int = 1, **wildcards):
@@ -41,3 +47,45 @@ def test_time_left_is_judged_by_jobs_of_the_rule_and_by_runtimes(running, done, 
 
 def test_a_job_is_named_without_its_scale():
     assert named(job("segment", 1, scale="demo", model="mae-b-300", lr="0.001")) == "segment mae-b-300 0.001"
+
+
+@pytest.fixture
+def show(monkeypatch):
+    """A function that shows on a stream a run in which one job is done and two run."""
+
+    def show(stream):
+        monkeypatch.setattr(sys, "stderr", stream)
+        jobs = {0: job("make_data", 5, scale="demo", made="imagenet")}
+        jobs |= {i: job("pretrain_model", 30, scale="demo", model=f"cae-b-{i}") for i in (1, 2)}
+        dag = SimpleNamespace(needrun_jobs=jobs.values, jobid=lambda job: [id for id in jobs if jobs[id] is job][0])
+        line = Progress(dag, 2)
+        for event in (
+            {"event": LogEvent.JOB_STARTED, "jobs": [0]},
+            {"event": LogEvent.JOB_FINISHED, "job_id": 0},
+            {"event": LogEvent.JOB_STARTED, "jobs": [1, 2]},
+        ):
+            line.emit(makeLogRecord(event))
+        line.draw()
+        line.close()
+
+    return show
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_on_a_terminal_one_line_is_drawn_over_itself_and_cut_where_it_ends(show, columns):
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (24, columns))
+    with os.fdopen(slave, "w") as terminal:
+        show(terminal)
+        text = os.read(master, 10_000).decode()
+    os.close(master)
+    states = [state.strip() for state in text.split("\r") if state.strip()]
+    end = "left: pretrain_model cae-b-1, pretrain_model cae-b-2" if columns > 100 else "…"
+    assert "\n" not in text and states[-1].startswith("1/3 jobs |") and states[-1].endswith(end)
+    assert max(map(len, states)) <= columns
+
+
+def test_in_a_file_each_state_is_a_line(show):
+    file = io.StringIO()
+    show(file)
+    assert file.getvalue() == "1/3 jobs, about 0 s left: pretrain_model cae-b-1, pretrain_model cae-b-2\n"
