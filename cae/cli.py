@@ -24,6 +24,7 @@ OPTIONS = {
     "layout": dict(choices=LAYOUTS),
     "root": dict(help="folder of a data set; may name an environment variable"),
     "seed": dict(type=int),
+    "scenes": dict(type=int, nargs=2, help="images to train on and to validate on"),
     "classes": dict(type=int, default=None),
     "batches": dict(
         type=json.loads, default={}, help="sizes of the batches trained on a data set, by key of params (JSON text)"
@@ -53,7 +54,7 @@ OPTIONS = {
 }
 RUNTIME = "threads gpus work code checkpoint-minutes"  # of a run that may be stopped and goes on
 OPTIONAL = {
-    "batches", "code", "classes", "tokenizer", "tokens", "objects", "probes", "threads", "gpus", "checkpoint-minutes"
+    "batches", "code", "scenes", "classes", "tokenizer", "tokens", "objects", "probes", "threads", "gpus", "checkpoint-minutes"
 }  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def make(a):
     from cae.data.demo import write_demo
     from cae.data.manifests import index
 
-    write_demo(a.layout, Path(a.root), a.seed)
+    write_demo(a.layout, Path(a.root), a.seed, a.scenes)
     index(a.layout, a.root, a.output, a.threads, a.classes, a.batches)
 
 
@@ -213,7 +214,7 @@ def page(a):
 
 
 COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
-    "make": (make, "layout root seed classes batches threads output"),
+    "make": (make, "layout root seed scenes classes batches threads output"),
     "index": (index, "layout root classes batches threads output"),
     "train-tokenizer": (train_tokenizer, f"data params {RUNTIME} output"),
     "import-tokenizer": (import_tokenizer, "params output"),

@@ -12,7 +12,6 @@ import torch
 
 from cae import params
 from cae.cli import main
-from cae.data import demo
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -78,9 +77,9 @@ def run(tiny, tmp_path_factory):
 @pytest.fixture(scope="session")
 def data(run) -> dict[str, Path]:
     """Manifests of tiny demo sets, by layout."""
-    sizes, demo.SIZES = demo.SIZES, {"imagenet": (128, 100), "ade20k": (8, 20), "coco": (8, 6), "clipart": (64, 40)}
+    scenes = {"imagenet": (128, 100), "ade20k": (8, 20), "coco": (8, 6), "clipart": (64, 40)}
     manifests = {}
-    for layout in demo.SIZES:
+    for layout in scenes:
         manifests[layout] = run.folder / f"{layout}.json"
         classes = ["--classes", 11] if layout == "ade20k" else []
         run(
@@ -91,11 +90,12 @@ def data(run) -> dict[str, Path]:
             run.folder / layout,
             "--seed",
             0,
+            "--scenes",
+            *scenes[layout],
             *classes,
             "--output",
             manifests[layout],
         )
-    demo.SIZES = sizes
     return manifests
 
 

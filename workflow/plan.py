@@ -72,6 +72,8 @@ class Plan:
         made_below = f"data/{params.scale}/"  # data sets that the project writes itself; others are only read
         self.made = [name for name, data in params.datasets.items() if data.root.startswith(made_below)]
         self.indexed = [name for name in params.datasets if name not in self.made]
+        if idle := [name for name in self.indexed if params.datasets[name].scenes]:
+            raise UserError(f"datasets.{idle[0]}.scenes: its images are only read; those below {made_below} are made")
         self.built_tokenizers, self.released_tokenizers = by_source(params.tokenizers)
         self.built_models, self.released_models = by_source(self.recipes)
         self.supervised = [name for name, recipe in self.recipes.items() if recipe.method == "deit"]

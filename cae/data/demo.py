@@ -49,8 +49,9 @@ MARK = ".demo"  # a file that says the folder may be written anew
 JPEG = {"quality": 92, "subsampling": 0}
 
 
-def write_demo(layout: str, root: Path, seed: int) -> None:
-    """Write the demo set of a layout below `root`; the same bytes for the same seed.
+def write_demo(layout: str, root: Path, seed: int, scenes: list[int] | None = None) -> None:
+    """Write the demo set of a layout below `root`, of so many `scenes` to train on and to validate on; the same bytes for
+    the same seed, and of fewer scenes the first.
 
     An earlier demo set there is replaced; UserError where the folder holds anything else.
     """
@@ -61,7 +62,7 @@ def write_demo(layout: str, root: Path, seed: int) -> None:
     (root / MARK).touch()
     write = {"imagenet": _write_imagenet, "ade20k": _write_ade20k, "coco": _write_coco, "food101": _write_food101,
              "clipart": _write_clipart, "sketch": _write_sketch}[layout]  # fmt: skip
-    for split, count in enumerate(SIZES[layout]):
+    for split, count in enumerate(scenes or SIZES[layout]):
         source = Source(split)
         generators = (np.random.default_rng([seed, KEYS[layout], split, i]) for i in range(count))
         most = MOST.get(layout, 1)

@@ -14,6 +14,8 @@ class Dataset(Strict):
     layout: Layout
     root: str
     classes: Positive | None = None  # of pixel labels; images in folders count themselves
+    # Of data that the project makes: how many images to train on and to validate on, if not as many as it would.
+    scenes: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
 
 
 def _in_their_layouts(datasets: dict[str, Dataset]) -> dict[str, Dataset]:

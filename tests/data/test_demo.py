@@ -12,9 +12,8 @@ from cae.data.datasets import Images, annotation_of, read_labels
 from cae.errors import UserError
 
 
-def test_scenes_are_the_same_bytes_each_time(run, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "SIZES", {"imagenet": (3, 3)})
-    demo.write_demo("imagenet", tmp_path / "in", 0)
+def test_scenes_are_the_same_bytes_each_time(run, data, tmp_path):
+    demo.write_demo("imagenet", tmp_path / "in", 0, [3, 3])
     written = sorted((tmp_path / "in").rglob("*.JPEG"))
     assert len(written) == 6
     for path in written:
@@ -32,17 +31,15 @@ def test_digits_and_photographs_are_scikit_learns():
         assert np.array_equal(np.hstack([np.asarray(part.photos[number]) for part in parts]), photo)
 
 
-def test_another_seed_gives_other_scenes(data, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "SIZES", {"ade20k": (1, 1)})
-    demo.write_demo("ade20k", tmp_path, 1)
+def test_another_seed_gives_other_scenes(data, run, tmp_path):
+    demo.write_demo("ade20k", tmp_path, 1, [1, 1])
     name = "images/training/00000.jpg"
     assert (tmp_path / name).read_bytes() != (run.folder / "ade20k" / name).read_bytes()
 
 
-def test_an_earlier_demo_set_is_replaced_and_nothing_else(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "SIZES", {"imagenet": (30, 3)})
-    demo.write_demo("imagenet", tmp_path / "in", 0)
-    demo.write_demo("imagenet", tmp_path / "in", 1)
+def test_an_earlier_demo_set_is_replaced_and_nothing_else(tmp_path):
+    demo.write_demo("imagenet", tmp_path / "in", 0, [40, 2])
+    demo.write_demo("imagenet", tmp_path / "in", 1, [30, 3])
     assert len(list((tmp_path / "in").rglob("*.JPEG"))) == 33
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "photo.jpg").touch()

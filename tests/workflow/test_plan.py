@@ -21,7 +21,7 @@ def paper() -> Plan:
 
 def demo(**changes) -> Plan:
     """Of the demo with all models."""
-    return Plan(load(ROOT / "params/demo-all.yaml", {"scale": "demo", **changes}), TABLES)
+    return Plan(load(ROOT / "params/demo-all.yaml", changes), TABLES)
 
 
 def test_facts_of_the_paper_are_those_that_it_prints(paper):
@@ -34,6 +34,11 @@ def test_facts_of_the_paper_are_those_that_it_prints(paper):
             for fact in ("epochs", "crops"):
                 if row.paper and fact in table.facts:
                     assert facts[row.model][fact] == row.paper.get(fact), row
+
+
+def test_only_data_that_are_made_can_be_of_so_many_scenes():
+    with pytest.raises(UserError, match=r"datasets.coco.scenes: .* only read; those below data/demo-all/ are made"):
+        demo(datasets={"coco": {"root": "$COCO_ROOT"}})
 
 
 def test_facts_say_what_a_scale_does():
