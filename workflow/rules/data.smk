@@ -27,7 +27,9 @@ rule make_data:
         layout=lambda w: P.datasets[w.made].layout,
         root=lambda w: P.datasets[w.made].root,
         classes=lambda w: option("classes", P.datasets[w.made].classes),
-        scenes=lambda w: option("scenes", " ".join(map(str, P.datasets[w.made].scenes or [])) or None),
+        scenes=lambda w: option(
+            "scenes", " ".join(map(str, P.datasets[w.made].scenes or [])) or None
+        ),
         # A function of threads is no trigger: a batch of another size indexes nothing anew (the Snakefile compares it).
         batches=lambda w, threads: as_json(plan.batches[w.made]),
         seed=P.seed,
