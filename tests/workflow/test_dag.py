@@ -117,6 +117,17 @@ def test_table6_fine_tunes_on_its_own_data(tree):
     assert "--data data/demo-all/sketch.json" in jobs["finetune sketch cae-b-1600"]
 
 
+def test_few_labels_are_fine_tunings_of_their_own(tree):
+    jobs = tree.dry_run("labels", *ALL)
+    tuned = {protocol: {job.split()[2] for job in jobs if job.startswith(f"finetune {protocol} ")}
+             for protocol in ("finetune", "finetune-10", "finetune-1")}  # fmt: skip
+    assert tuned["finetune"] == tuned["finetune-10"] == tuned["finetune-1"] and "cae-b-1600" in tuned["finetune"]
+    for protocol, share in {"finetune": 1.0, "finetune-10": 0.1, "finetune-1": 0.01}.items():
+        job = jobs[f"finetune {protocol} cae-b-1600"]
+        assert f'"labels": {share}, ' in job and f"--protocol {protocol} " in job
+        assert f"results/demo-all/{protocol}/cae-b-1600/model.safetensors" in job
+
+
 def test_panels_show_the_models_that_params_name(tree):
     jobs = tree.dry_run("segmentation", "detection")
     for figure, protocol in {"segmentation": "ade20k", "detection": "coco-mask"}.items():
