@@ -214,6 +214,9 @@ def test_a_table_of_our_own_is_of_scales_that_ask_for_it(paper):
     } | {("finetune", "cae-b-300-no-align")}  # fmt: skip
     keys = {"few_labels.finetune-10.batch_size", "few_labels.finetune-1.batch_size"}
     assert one.batches["imagenet"].keys() - none.batches["imagenet"].keys() == keys
+    both, further = demo(tables=["labels", "methods"]), {"simmim-b-800", "data2vec-b-800"}
+    assert set(both.models) - set(one.models) == further and not further & set(paper.models)
+    assert {protocol for protocol, model in both.cells if model in further} == {"finetune", "linear", "attentive"}
     with pytest.raises(UserError, match="tables: unknown key 'table1'; did you mean 'labels'?"):
         demo(tables=["table1"])
 
