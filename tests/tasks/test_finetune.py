@@ -156,7 +156,7 @@ def test_training_moves_every_parameter_but_the_positions(finetune, pretrained):
     assert all(after[f"blocks.{i}.attn.relative_position_bias_table"].any() for i in range(2))
 
 
-@pytest.mark.parametrize("model", ["beit-b-300", "deit-b-300"])
+@pytest.mark.parametrize("model", ["beit-b-300", "simmim-b-800", "deit-b-300"])
 def test_every_kind_of_encoder_is_fine_tuned(finetune, model):
     _, file = finetune(model, model)
     metrics = json.loads(file.read_text())
