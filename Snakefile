@@ -11,6 +11,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from cae.data import few_labels
 from cae.data.manifests import verify
 from cae.errors import UserError
 from cae.params import validate
@@ -20,7 +21,6 @@ from workflow.code_hash import code_hash
 from workflow.plan import (
     DETECTORS,
     ENCODER,
-    TRANSFERS,
     Plan,
     as_json,
     one_of,
@@ -38,9 +38,11 @@ try:
     P = validate(said)
     plan = Plan(P, said=said)
     if workflow.is_main_process:  # jobs of a cluster read this file again
-        verify(
-            {f"data/{P.scale}/{name}.json": plan.batches[name] for name in P.datasets}
-        )
+        trained_on = {
+            f"data/{P.scale}/{name}.json": plan.batches[name] for name in P.datasets
+        }
+        verify(trained_on)
+        few_labels.check(trained_on)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 for name, reason in plan.left_out.items():

@@ -156,7 +156,9 @@ def two_steps(make, threads: int) -> int:
 
 def methods(batch: int, rounds: int, device: str) -> None:
     """Every method at ViT-S: images/s, and the time of a step in CAE's."""
-    names = ("cae-s-300", "beit-s-300", "mae-b-300", "moco-v3-s-300", "dino-b-400", "deit-s-300")
+    names = (
+        "cae-s-300", "beit-s-300", "mae-b-300", "simmim-b-800", "data2vec-b-800", "moco-v3-s-300", "dino-b-400", "deit-s-300",
+    )  # fmt: skip
     small = {"width": 384, "depth": 12, "heads": 12}
     steps = [stepper(PAPER.pretraining(name).model_copy(update=small), batch, device) for name in names]
     times = seconds(steps, rounds, device)

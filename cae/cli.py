@@ -66,16 +66,17 @@ def runtime(a):
 
 def make(a):
     from cae.data.demo import write_demo
-    from cae.data.manifests import index
 
     write_demo(a.layout, Path(a.root), a.seed, a.scenes)
-    index(a.layout, a.root, a.output, a.threads, a.classes, a.batches)
+    index(a)
 
 
 def index(a):
+    from cae.data.few_labels import check
     from cae.data.manifests import index
 
     index(a.layout, a.root, a.output, a.threads, a.classes, a.batches)
+    check({a.output: a.batches})
 
 
 def train_tokenizer(a):

@@ -25,6 +25,8 @@ TINY = {
         "cae": {"batch_size": 32, "micro_batch": 16, "drop_path": 0.1},
         "beit": {"micro_batch": 16},
         "mae": {"micro_batch": 16, "decoder_width": 16, "decoder_heads": 2},
+        "simmim": {"micro_batch": 16},
+        "data2vec": {"micro_batch": 16},
         "moco_v3": {"batch_size": 32, "micro_batch": 32, "hidden_width": 32, "output_width": 16},
         "dino": {"batch_size": 32, "micro_batch": 32, "hidden_width": 32, "bottleneck": 16, "outputs": 64},
         "deit": {"batch_size": 32, "micro_batch": 32, "drop_path": 0.1},
@@ -32,7 +34,7 @@ TINY = {
     "models": {
         name: {"epochs": 2, "warmup_epochs": 1}
         for name in ("cae-b-300", "cae-b-300-no-align", "cae-b-300-pixels", "cae-b-300-pixels-no-align",
-                     "beit-b-300", "mae-b-300", "moco-v3-b-300", "dino-b-400", "deit-b-300")
+                     "beit-b-300", "mae-b-300", "simmim-b-800", "data2vec-b-800", "moco-v3-b-300", "dino-b-400", "deit-b-300")
     },
     "probes": {"epochs": 4, "warmup_epochs": 1, "micro_batch": 32, "views": 2,
                "linear": {"batch_size": 64}, "attentive": {"batch_size": 32}},

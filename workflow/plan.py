@@ -11,7 +11,20 @@ from pydantic import BaseModel
 
 from cae.errors import UserError
 from cae.files import text_hash
-from cae.params import Analyses, Params, Release, Row, depth, layers, load_claims, load_tables, merged, read
+from cae.params import (
+    Analyses,
+    Params,
+    Release,
+    Row,
+    depth,
+    layers,
+    load_claims,
+    load_tables,
+    merged,
+    read,
+    share_of_labels,
+    unknown,
+)
 from workflow.figures import Figure, figures
 
 DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
@@ -67,7 +80,12 @@ class Plan:
     ):  # fmt: skip
         """`said`: (file, its own keys) of the params, the one that overrules first: what leaves a model out is told by it."""
         paper, self.said = read(PAPER), said
-        self.params, self.tables = params, load_tables(tables, paper["models"] | params.models)
+        self.params, known = params, load_tables(tables, paper["models"] | params.models)
+        own = [name for name, table in known.items() if table.own]
+        if wrong := [name for name in params.tables if name not in own]:
+            raise UserError(f"tables{self.of_file('tables')}: {unknown(wrong[0], own)}")
+        self.tables = {name: table for name, table in known.items() if not table.own or name in params.tables}
+        self.finetunings = ["finetune", *params.few_labels, *TRANSFERS]
         self.recipes = params.pretrainings()
         made_below = f"data/{params.scale}/"  # data sets that the project writes itself; others are only read
         self.made = [name for name, data in params.datasets.items() if data.root.startswith(made_below)]
@@ -97,7 +115,11 @@ class Plan:
         # What is wanted, each once and in order; rows of models that this scale leaves out ask for nothing.
         self.cells = unique(cell for name in self.tables for cell in self.cells_of(name))
         for protocol, model in self.cells:
-            if protocol in ("finetune", *TRANSFERS):
+            if share_of_labels(protocol) < 1 and protocol not in params.few_labels:
+                raise UserError(
+                    f"{tables}: {protocol}: `few_labels` of the params says nothing; say how, or `cells: {{{protocol}: []}}`"
+                )
+            if protocol in self.finetunings:
                 params.finetuning(model, protocol)  # a size without a recipe is told before any work is done
             if protocol == "ade20k":
                 params.segmenting(model)
@@ -186,7 +208,8 @@ class Plan:
         probing = {"probes.linear": p.probes.linear, "probes.attentive": p.probes.attentive}  # side by side
         recipes = {"linear": probing, "attentive": probing, "finetune": {"finetune": p.finetune}, "ade20k": {"ade20k": p.ade20k},
                    **{name: {"coco": p.coco} for name in DETECTORS},
-                   **{name: {"transfer": p.transferring} for name in TRANSFERS}}  # fmt: skip
+                   **{name: {"transfer": p.transferring} for name in TRANSFERS},
+                   **{name: {f"few_labels.{name}": recipe} for name, recipe in p.few_labelled.items()}}  # fmt: skip
         for protocol, _ in self.cells:
             for key, recipe in recipes.get(protocol, {}).items():
                 sizes[self.data_of(protocol)][f"{key}.batch_size"] = recipe.batch_size

@@ -12,11 +12,11 @@ from cae.params.claims import FIGURES, Cell, Claim, load_claims
 from cae.params.coco import CropPolicy, Detection
 from cae.params.data import LAYOUTS, Crop, Image, Mask, Supervision, View
 from cae.params.files import depth, layers, merge, merged, read
-from cae.params.finetune import FineTune
+from cae.params.finetune import FineTune, share_of_labels
 from cae.params.loading import load, validate
-from cae.params.models import BEiTModel, CAEModel, DeiTModel, DINOModel, MAEModel, MoCoV3Model, Model, Pretraining, Release, read_model  # fmt: skip
+from cae.params.models import BEiTModel, CAEModel, Data2VecModel, DeiTModel, DINOModel, MAEModel, MoCoV3Model, Model, Pretraining, Release, SimMIMModel, read_model  # fmt: skip
 from cae.params.probes import Probe, Probes
-from cae.params.recipes import Recipes
+from cae.params.recipes import RELATIVE, Recipes
 from cae.params.scale import Params
 from cae.params.strict import Job, Positive, Precision, Strict, describe, unknown
 from cae.params.tables import Row, Table, load_tables

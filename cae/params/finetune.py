@@ -1,12 +1,30 @@
-"""`finetune`, and what `transfer` has different: training all of an encoder with labels."""
+"""`finetune`, and what `transfer` and `few_labels` have different: training all of an encoder with labels."""
 
+import re
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from cae.params.data import Crop, Supervision
 from cae.params.downstream import Downstream
 from cae.params.strict import Name, NonNegative, Positive, Rate, Strict, refusal
+
+
+def share_of_labels(name: str) -> float:
+    """Of a training set, what a protocol of fine-tuning is given: `finetune-10` a tenth, any other all."""
+    found = re.search(r"\bfinetune-(\d+(\.\d+)?)", name)
+    return float(found[1]) / 100 if found else 1.0
+
+
+def of_few_labels(protocol: str) -> str:
+    if not re.fullmatch(r"finetune-\d+(\.\d+)?", protocol):
+        raise refusal(f"{protocol!r}: fine-tuning with 10 % of the labels is named finetune-10")
+    if not 0 < share_of_labels(protocol) < 1:
+        raise refusal(f"{protocol!r}: a share of the labels is above 0 % and below 100 %")
+    return protocol
+
+
+FewLabels = Annotated[str, AfterValidator(of_few_labels)]
 
 
 class FineTuneSize(Strict):
@@ -29,6 +47,8 @@ class FineTuneShared(Downstream, Supervision):
 
 class FineTune(FineTuneShared, FineTuneSize):
     """Fine-tuning of one size of encoder, complete."""
+
+    labels: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the training images, of each class
 
 
 class FineTunings(FineTuneShared):

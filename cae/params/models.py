@@ -5,7 +5,16 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, TypeAdapter, model_validator
 
 from cae.params.data import Crop, Image, Mask, View
-from cae.params.recipes import BEiTRecipe, CAERecipe, DeiTRecipe, DINORecipe, MAERecipe, MoCoV3Recipe
+from cae.params.recipes import (
+    BEiTRecipe,
+    CAERecipe,
+    Data2VecRecipe,
+    DeiTRecipe,
+    DINORecipe,
+    MAERecipe,
+    MoCoV3Recipe,
+    SimMIMRecipe,
+)
 from cae.params.strict import SHA256, NonNegative, Positive, Precision, Seed, Share, Strict, refusal
 
 
@@ -85,6 +94,14 @@ class MAEModel(MaskedPretraining, MAERecipe):
         return self
 
 
+class SimMIMModel(MaskedPretraining, SimMIMRecipe):
+    method: Literal["simmim"]
+
+
+class Data2VecModel(MaskedPretraining, Data2VecRecipe):
+    method: Literal["data2vec"]
+
+
 class MoCoV3Model(Pretraining, MoCoV3Recipe):
     method: Literal["moco_v3"]
 
@@ -126,5 +143,8 @@ class Release(Size):
     drop_path: ClassVar[float] = 0.0  # for the classes of models, which ask
 
 
-Model = Annotated[CAEModel | BEiTModel | MAEModel | MoCoV3Model | DINOModel | DeiTModel, Field(discriminator="method")]
+Model = Annotated[
+    CAEModel | BEiTModel | MAEModel | SimMIMModel | Data2VecModel | MoCoV3Model | DINOModel | DeiTModel,
+    Field(discriminator="method"),
+]
 read_model = TypeAdapter(Model).validate_python  # a mapping to the typed params of one model

@@ -7,6 +7,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from cae.params.data import Crop, Masking, Supervision, View
 from cae.params.strict import Areas, NonNegative, Pair, Positive, Rate, Share, Strict, refusal, unknown
 
+RELATIVE = ("beit", "simmim", "data2vec")  # methods whose encoder is timm's Beit, with relative positions
+
 
 class Recipe(Strict):
     """How a method pretrains: a default for all its models, and what a model may override."""
@@ -58,6 +60,17 @@ class MAERecipe(MaskedRecipe):
     normalise_targets: bool
 
 
+class SimMIMRecipe(MaskedRecipe):
+    square: Positive  # patches a side of what a random mask is made of
+
+
+class Data2VecRecipe(MaskedRecipe):
+    target_blocks: Positive  # of the teacher, the last so many, or all; their outputs' mean is the target
+    beta: Rate  # from where smooth L1 is linear
+    momentum: Share
+    attention_drop: Share  # dropout of attention weights
+
+
 class MoCoV3Recipe(Recipe):
     crops: ClassVar = 2
     hidden_width: Positive
@@ -97,6 +110,8 @@ class Recipes(Strict):
     cae: CAERecipe
     beit: BEiTRecipe
     mae: MAERecipe
+    simmim: SimMIMRecipe
+    data2vec: Data2VecRecipe
     moco_v3: MoCoV3Recipe
     dino: DINORecipe
     deit: DeiTRecipe

@@ -12,7 +12,7 @@ from cae.params.coco import Detection, Detections
 from cae.params.data import Crop, Datasets, Image, Mask, Masked, Masking, View
 from cae.params.downstream import Downstream
 from cae.params.files import depth, merge
-from cae.params.finetune import FineTune, FineTunings
+from cae.params.finetune import FewLabels, FineTune, FineTunings, share_of_labels
 from cae.params.models import Pretraining, Size, read_model
 from cae.params.probes import Probes
 from cae.params.recipes import MaskedRecipe, Recipes
@@ -37,12 +37,14 @@ class Params(Strict):
     recipes: Recipes
     models: dict[Name, dict | None]  # None: left out
     only: Annotated[list[str], Field(min_length=1)] | None = None  # all models but these are left out
+    tables: list[str] = []  # those of params/tables.yaml that the paper has not and this scale shows
     cells: dict[Protocol, list[str]] = {}  # models that an evaluation is run on; all, where it is not named
     probes: Probes
     finetune: FineTunings
     ade20k: Segmentations
     coco: Detections
     transfer: dict  # what fine-tuning on other data sets than ImageNet has different
+    few_labels: dict[FewLabels, dict] = {}  # what fine-tuning on a share of ImageNet's labels has different
     analyses: Analyses
     panels: Annotated[list[str], Field(min_length=1)]  # models whose predictions the report shows
     resources: AllResources
@@ -85,7 +87,7 @@ class Params(Strict):
                 raise refusal(unknown(wrong[0], self.models), *key)
         for section, recipe in self.downstream().items():
             if wrong := recipe.sizes.keys() - self.sizes.keys():
-                raise refusal(unknown(min(wrong), self.sizes), section, "sizes")
+                raise refusal(unknown(min(wrong), self.sizes), *section.split(".", 1), "sizes")
         return self
 
     @model_validator(mode="after")
@@ -190,8 +192,9 @@ class Params(Strict):
 
     def finetuning(self, name: str, protocol: str = "finetune") -> FineTune:
         """How the model `name` is fine-tuned: what all share, and what its size has to itself."""
-        shared = self.finetune if protocol == "finetune" else self.transferring
-        return FineTune(**shared.model_dump(exclude={"sizes"}), **self._of_size(name, shared.sizes, "finetune"))
+        shared = {"finetune": self.finetune, **self.few_labelled}.get(protocol) or self.transferring
+        one = shared.model_dump(exclude={"sizes"}) | self._of_size(name, shared.sizes, "finetune")
+        return FineTune(**one, labels=share_of_labels(protocol))
 
     def detecting(self, name: str) -> Detection:
         """How detectors are trained over the model `name`: what all share, and what its size has to itself."""
@@ -211,15 +214,24 @@ class Params(Strict):
 
     def downstream(self) -> dict[str, Downstream]:
         """The sections of training over pretrained encoders."""
-        sections = [*self, ("transfer", self.transferring)]
+        few = ((f"few_labels.{protocol}", recipe) for protocol, recipe in self.few_labelled.items())
+        sections = [*self, ("transfer", self.transferring), *few]
         return {name: section for name, section in sections if isinstance(section, Downstream)}
 
     @property
     def transferring(self) -> FineTunings:
+        return self._unlike_finetune(self.transfer, "transfer")
+
+    @property
+    def few_labelled(self) -> dict[str, FineTunings]:
+        """Fine-tuning on shares of the labels, by protocol."""
+        return {name: self._unlike_finetune(other, "few_labels", name) for name, other in self.few_labels.items()}
+
+    def _unlike_finetune(self, other: dict, *place: str) -> FineTunings:
         try:
-            return FineTunings.model_validate(merge(self.finetune.model_dump(), self.transfer))
+            return FineTunings.model_validate(merge(self.finetune.model_dump(), other))
         except ValidationError as error:
-            raise moved(error, lambda key: ("transfer", *key)) from None
+            raise moved(error, lambda key: (*place, *key)) from None
 
     @property
     def shared_mask(self) -> Mask:

@@ -2,18 +2,39 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError, field_validator
+from pydantic import AfterValidator, ValidationError, field_validator
 
 from cae.errors import UserError
 from cae.params.files import read
-from cae.params.strict import Name, Strict, describe, named, unknown
+from cae.params.finetune import of_few_labels
+from cae.params.strict import Name, Strict, describe, named, refusal, unknown
 
-Protocol = Literal[
-    "finetune", "linear", "attentive", "supervised", "ade20k", "coco-mask", "coco-cascade", "food101", "clipart", "sketch"
-]  # fmt: skip
+PROTOCOLS = (
+    "finetune",
+    "linear",
+    "attentive",
+    "supervised",
+    "ade20k",
+    "coco-mask",
+    "coco-cascade",
+    "food101",
+    "clipart",
+    "sketch",
+)  # and finetune-<percent of the labels>
 PRIMARY = {"ade20k": "miou", "coco-mask": "box_ap", "coco-cascade": "box_ap"}  # metric of a protocol; of others top1
+
+
+def _known(protocol: str) -> str:
+    if protocol.startswith("finetune-"):
+        return of_few_labels(protocol)
+    if protocol not in PROTOCOLS:
+        raise refusal(unknown(protocol, PROTOCOLS))
+    return protocol
+
+
+Protocol = Annotated[str, AfterValidator(_known)]
 
 
 class Row(Strict):
@@ -49,6 +70,7 @@ class Words(Strict):
 class Table(Strict):
     title: str
     note: str | None = None
+    own: bool = False  # not of the paper: shown at scales whose `tables` names it
     words: dict[Name, Words] = {}
     facts: list[Literal["epochs", "crops", "tokenizer"]] = ["epochs"]  # columns about the model itself
     columns: dict[str, Column]

@@ -184,6 +184,8 @@ def order_of(sheets: dict[str, tuple]) -> list[dict]:
     many of the pairs that the paper tells apart are in its order."""
     lines = []
     for name, (table, csv, _) in sheets.items():
+        if table.own:
+            continue
         for column, about in table.columns.items():
             ours, paper = csv[[column, f"{column}_paper"]].astype(float).dropna().to_numpy().T
             apart = [(i, j) for i, j in combinations(range(len(ours)), 2) if paper[i] != paper[j]]

@@ -7,7 +7,10 @@ import pandas as pd
 
 from cae.files import read_json, write_text
 
-METHODS = {"cae": "CAE", "beit": "BEiT", "mae": "MAE", "moco_v3": "MoCo v3", "dino": "DINO", "deit": "DeiT"}
+METHODS = {
+    "cae": "CAE", "beit": "BEiT", "mae": "MAE", "simmim": "SimMIM", "data2vec": "data2vec", "moco_v3": "MoCo v3",
+    "dino": "DINO", "deit": "DeiT",
+}  # fmt: skip
 COLUMNS = {  # heading and format
     "model": ("Model", ""), "method": ("Method", ""), "source": ("Source", ""), "epochs": ("Epochs", ""),
     "images": ("Images", ",.0f"), "seconds": ("Seconds", ",.0f"), "images_per_second": ("Images/s", ",.0f"),

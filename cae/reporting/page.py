@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Collection
 from itertools import groupby
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
         seed=params["seed"],
         revision=revision(),
         yaml=yaml.safe_dump(params, sort_keys=False),
-        **summary(Params(**params)),
+        **summary(Params(**params), hidden(texts, apart.keys())),
     )
     write_text(output, page)
 
@@ -167,10 +168,19 @@ def heading(name: str) -> str:
     return f"{word.upper() if word == 'dag' else word.capitalize()} {name[len(word) :]}".strip()
 
 
-def summary(params: Params) -> dict:
-    """How many models were made how; and their resolved recipes, method by method: what differs between models, one line
-    a model, and what all of the method share."""
-    recipes = params.pretrainings()
+def hidden(tables: dict[str, Table], shown: Collection[str]) -> set[str]:
+    """Models that are in no table but in those of our own that this scale does not show."""
+    models = {True: set(), False: set()}
+    for name, table in tables.items():
+        models[table.own and name not in shown] |= {row.model for row in table.rows if row.model}
+    return models[True] - models[False]
+
+
+def summary(params: Params, hidden: Collection[str] = ()) -> dict:
+    """How many models were made how, those that are not `hidden`; and their resolved recipes, method by method: what differs
+    between models, one line a model, and what all of the method share."""
+    hidden = set(hidden) - set(params.only or [])
+    recipes = {name: each for name, each in params.pretrainings().items() if name.partition("@")[0] not in hidden}
     built = [recipe.epochs for recipe in recipes.values() if recipe.source == "built"]
     methods = {}
     for name, recipe in recipes.items():
@@ -178,7 +188,7 @@ def summary(params: Params) -> dict:
     return {
         "recipes": {method: compare(recipes) for method, recipes in methods.items()},
         "count": len(recipes),
-        "left_out": len(params.models.keys() - {name.partition("@")[0] for name in recipes}),
+        "left_out": len(params.models.keys() - {name.partition("@")[0] for name in recipes} - hidden),
         "released": len(recipes) - len(built),
         "epochs": sorted(filter(None, built)),
     }

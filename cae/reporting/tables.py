@@ -37,7 +37,7 @@ def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: li
     cells = read_cells(tables, name, table, metrics)
     csv, origins = join(table, facts, cells), provenance(table, cells, scale)
     notes = notes_of(table, csv, origins["note"], scale)
-    title = f"Table {name.removeprefix('table')}"
+    title = name.capitalize() if table.own else f"Table {name.removeprefix('table')}"
     files = {
         ".csv": csv.to_csv(index=False, lineterminator="\n"),
         ".md": markdown(csv, table, f"# {title}, scale {scale}", notes),
@@ -139,10 +139,8 @@ def notes_of(table: Table, csv: pd.DataFrame, said: pd.Series, scale: str) -> li
     marks = [f"{mark}: {why}" for mark, why in WHY.items() if body.eq(mark).any(axis=None)]
     notes += ["; ".join(marks) + "."] if marks else []
     if scale != "paper":
-        notes.append(
-            f"Numbers of the scale {scale} compare with nothing but themselves; the paper's, on the right of each "
-            "pair, come from other data, sizes and schedules."
-        )
+        papers = "; the paper's, on the right of each pair, come from other data, sizes and schedules"
+        notes.append(f"Numbers of the scale {scale} compare with nothing but themselves{'' if table.own else papers}.")
     return notes
 
 
@@ -163,12 +161,12 @@ def cells_as_text(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
         nothing = here if column in FACTS else [(model, column) in left_out for model in csv["model"]]
         quoted = csv["model"].isna()
         marks = ["" if q else NOTHING if none else MISSING for q, none in zip(quoted, nothing)]
-        pair = column not in OURS_ALONE
+        alone = column in OURS_ALONE
         spreads = csv.get(f"{column}_sd", [None] * len(csv))
-        body[headings[column], "ours" if pair else ""] = [
+        body[headings[column], "" if alone else "ours"] = [
             text(v, column, mark, spread) for v, mark, spread in zip(csv[column], marks, spreads)
         ]
-        if pair:
+        if not alone and not table.own:
             body[headings[column], "paper"] = [text(v, column) for v in csv[f"{column}_paper"]]
     return pd.DataFrame(body)
 
@@ -189,7 +187,7 @@ def best_cells(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
     }
     for name, column in table.columns.items():
         competes = [(model, name) not in apart for model in csv["model"]]
-        for whose, key in ("ours", name), ("paper", f"{name}_paper"):
+        for whose, key in (("ours", name), ("paper", f"{name}_paper"))[: 1 if table.own else 2]:
             numbers = pd.to_numeric(csv[key]).map("{:.1f}".format).astype(float).where(competes)
             most, least = (numbers.groupby(groups).transform(which) for which in ("max", "min"))
             best[column.heading, whose] = numbers.eq(most) & (most > least)
@@ -227,7 +225,7 @@ def latex(csv: pd.DataFrame, table: Table, notes: list[str], label: str) -> str:
         position_float="centering", hrules=True, multicol_align="c",
         column_format="".join("r" if whose else "l" for _, whose in body),
     )  # fmt: skip
-    pairs = "".join(rf"\cmidrule(lr){{{i}-{i + 1}}}" for i, (_, whose) in enumerate(body, 1) if whose == "ours")
+    pairs = "".join(rf"\cmidrule(lr){{{i}-{i + 1}}}" for i, (_, whose) in enumerate(body) if whose == "paper")
     top, head, rest = re.split(r"(?<=\\toprule\n)(.*\n)", text, maxsplit=1)
     first, *others = re.split(r"(?=\\rlap)", rest)
     rest = first + "\\midrule\n".join(others)

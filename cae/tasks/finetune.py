@@ -1,4 +1,5 @@
-"""Fine-tuning of one pretrained encoder, on ImageNet (Table 1, FT; Appendix A) or another labelled set (Table 6).
+"""Fine-tuning of one pretrained encoder, on ImageNet (Table 1, FT; Appendix A), on a share of its labels, or on another
+labelled set (Table 6).
 
 The recipe is BEiT's, as the public code has it, layer-wise decay of learning rates included; like ours its warm-up starts
 from 0 (its option `--warmup_lr` never reaches the schedule). The classifier stays beside its metrics, in timm's form, to be
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from cae.data import few_labels
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.datasets import Images
 from cae.data.schedule import Schedule
@@ -35,6 +37,8 @@ def main(
     p = params
     fabric = start(runtime.threads, runtime.gpus, p.precision)
     images, val = Images(data, 0), Images(data, 1)
+    if p.labels < 1:
+        few_labels.keep(images, p.labels)
     classes = len(images.classes)
     schedule = Schedule(len(images), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
     vit, config = load_encoder(encoder)

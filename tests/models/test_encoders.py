@@ -58,6 +58,7 @@ KINDS = {
     "cae": ("cae-b-300", 0, {}), "beit": ("beit-b-300", 0, {}), "mae": ("mae-b-300", 0, {}), "deit": ("deit-b-300", 5, {}),
     "beit without layer scale": ("beit-b-300", 0, {"layer_scale": 0.0}),
     "dino": ("dino-b-400", 0, {"source": "built", "file": None, "local_size": 16}),
+    "simmim": ("simmim-b-800", 0, {"square": 1}), "data2vec": ("data2vec-b-800", 0, {}),
 }  # fmt: skip
 
 

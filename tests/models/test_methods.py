@@ -1,4 +1,4 @@
-"""BEiT, MAE, MoCo v3, DINO, DeiT: their losses against plain formulas, known parameter counts, teachers, and collapse."""
+"""Methods beside CAE: their losses against plain formulas, known parameter counts, teachers, and collapse."""
 
 import copy
 import json
@@ -10,19 +10,25 @@ import torch
 import torch.nn.functional as F
 
 from cae.cli import main as command
+from cae.data.batches import MaskedViews
 from cae.data.colours import change, draw
+from cae.data.datasets import Images
 from cae.data.masks import draw_masks, split_ids
 from cae.models import ema
 from cae.models.collapse import entropy, spread
 from cae.models.dino import DINO
+from cae.models.mask_tokens import encode_masked
+from cae.models.simmim import SimMIM
 from cae.models.vit import gather, normalise, patchify
-from cae.params import load
+from cae.params import Image, load
 from cae.tasks.pretrain import build, load_model
 from cae.training.optim import adamw
 from tests.conftest import ROOT
 
 PAPER = load(ROOT / "params" / "paper.yaml")
-BASELINES = ("beit-b-300", "mae-b-300", "moco-v3-b-300", "dino-b-400", "deit-b-300")
+BASELINES = (
+    "beit-b-300", "mae-b-300", "simmim-b-800", "data2vec-b-800", "moco-v3-b-300", "dino-b-400", "deit-b-300",
+)  # fmt: skip
 
 
 def count(parameters) -> int:
@@ -91,6 +97,9 @@ def disturb(pixels, ids, patch):
         ("dino-b-400", None, {"encoder": 85_798_656}),
         # ViT-B without absolute positions and key biases, but with layer scale and one bias table of 27^2 + 3 rows.
         ("beit-b-300", 16, {"encoder": 85_798_656 - 197 * 768 - 12 * 768 + 24 * 768 + (27**2 + 3) * 12}),
+        # The same encoder, a mask token, and a linear layer to 3 x 16 x 16 pixels; or one to as many latents, and the teacher.
+        ("simmim-b-800", None, {"all": 85_665_360 + 768 + 769 * 768, "encoder": 85_665_360}),
+        ("data2vec-b-800", None, {"all": 2 * 85_665_360 + 768 + 769 * 768, "encoder": 85_665_360}),
     ],
 )
 def test_parameter_counts(name, outputs, expected):
@@ -108,6 +117,7 @@ def test_recipes_are_the_published_ones():
     assert [(m.kind, m.count) for m in masked.values()] == [("block", 75), ("random", 147), ("block", 98)]
     lr = {name: PAPER.pretraining(name).lr for name in BASELINES}
     assert lr == pytest.approx({
+        "simmim-b-800": 1e-4 * 2048 / 512, "data2vec-b-800": 2e-3,
         "beit-b-300": 1.5e-3, "mae-b-300": 1.5e-4 * 4096 / 256, "moco-v3-b-300": 1.5e-4 * 4096 / 256,
         "dino-b-400": 5e-4 * 1024 / 256, "deit-b-300": 5e-4 * 1024 / 512,
     })  # fmt: skip
@@ -120,6 +130,8 @@ def test_recipes_are_the_published_ones():
     [
         ("beit-b-300", 32, {"encoder.cls_token"}),
         ("mae-b-300", None, set()),
+        ("simmim-b-800", None, {"encoder.cls_token"}),
+        ("data2vec-b-800", None, {"encoder.cls_token"}),
         ("dino-b-400", None, set()),
         ("deit-b-300", 10, {"encoder.cls_token", "encoder.pos_embed"}),
         ("moco-v3-b-300", None, None),
@@ -225,6 +237,115 @@ def test_mae_order_of_the_visible_patches_changes_nothing(tiny):
     model = make(tiny, "mae-b-300")
     data = masked_batch(model.params)
     torch.testing.assert_close(model(data)["loss"], model({**data, "visible": data["visible"].flip(1)})["loss"])
+
+
+# --- SimMIM
+
+
+def test_simmim_loss_by_hand(tiny):
+    """Each block of timm's model run by itself, patch by patch masked, one mean of differences a masked patch."""
+    model = make(tiny, "simmim-b-800").eval()
+    torch.nn.init.normal_(model.encoder.rel_pos_bias.relative_position_bias_table)
+    data = masked_batch(model.params, n=2)
+    images, losses = normalise(data["pixels"]), []
+    for i in range(2):
+        x = model.encoder.patch_embed(images[i : i + 1]).clone()
+        for index in data["masked"][i].tolist():
+            x[0, index] = model.mask_token[0, 0]
+        x = torch.cat([model.encoder.cls_token, x], 1)
+        for block in model.encoder.blocks:
+            x = block(x, shared_rel_pos_bias=model.encoder.rel_pos_bias())
+        predicted = model.head(model.encoder.norm(x))[0, 1:]
+        for index in data["masked"][i].tolist():
+            y, x0 = (8 * at for at in divmod(index, 6))
+            target = images[i, :, y : y + 8, x0 : x0 + 8].flatten()
+            losses.append((predicted[index] - target).abs().mean())
+    torch.testing.assert_close(model(data)["loss"], torch.stack(losses).mean())
+
+
+@pytest.mark.parametrize("name", ["simmim-b-800", "data2vec-b-800"])
+def test_masked_patches_tell_the_student_nothing(tiny, name):
+    model = make(tiny, name)
+    data, seen = masked_batch(model.params), []
+    model.head.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    changed = [disturb(data["pixels"], data[which], 8) for which in ("masked", "visible")]
+    losses = [model({**data, "pixels": pixels})["loss"] for pixels in (data["pixels"], *changed)]
+    assert torch.equal(seen[0], seen[1]) and not torch.allclose(seen[0], seen[2])
+    assert losses[0] != losses[1]  # though what is to be predicted is another
+
+
+@pytest.mark.parametrize("grid,count,whole", [(14, 120, 30), (6, 22, 5), (15, 137, None)])
+def test_simmim_masks_squares(tiny, grid, count, whole):
+    """Exactly as many patches as params say, in whole squares but for one; each patch about as often as any other."""
+    params = PAPER.pretraining("simmim-b-800")
+    assert params.mask.count == 120 and params.square == 2
+    mask = params.mask.model_copy(update={"count": count})
+    batches = SimMIM.batches(range(500), params.model_copy(update={"image": Image(size=grid, patch=1), "mask": mask}))
+    visible, masked = batches._split(3, np.arange(500))
+    assert torch.equal(torch.cat([masked, visible], 1).sort(1).values, torch.arange(grid**2).expand(500, -1))
+    assert masked.shape == (500, count) and (masked.diff() > 0).all()
+    masks = torch.zeros(500, grid**2).scatter(1, masked, 1.0).unflatten(1, (grid, grid))
+    if whole:
+        squares = masks.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).sum((2, 4))
+        assert ((squares == 4).sum((1, 2)) == whole).all() and (((squares > 0) & (squares < 4)).sum((1, 2)) <= 1).all()
+    share = count / grid**2
+    assert ((masks.mean(0) - share).abs() < 6 * math.sqrt(share * (1 - share) / 500)).all()
+
+
+def test_simmim_loads_its_squares_beside_their_views(tiny, data):
+    params, images = tiny.pretraining("simmim-b-800"), Images(data["imagenet"], 0)
+    batches, plain = SimMIM.batches(images, params), MaskedViews(images, params)
+    batch, other = (each[1, np.arange(8)] for each in (batches, plain))
+    assert torch.equal(batch["pixels"], other["pixels"]) and not torch.equal(batch["masked"], other["masked"])
+    assert torch.equal(batch["masked"], list(batches._split(1, np.arange(8)))[1])
+    blocks = params.model_copy(update={"mask": params.mask.model_copy(update={"kind": "block"})})
+    pair = [kind(images, blocks)[1, np.arange(8)]["masked"] for kind in (type(batches), MaskedViews)]
+    assert torch.equal(*pair)
+
+
+# --- data2vec
+
+
+def test_data2vec_loss_by_hand(tiny):
+    """Outputs of the teacher's last blocks on the whole image, normalised, averaged and normalised again in NumPy."""
+    model = make(tiny, "data2vec-b-800", depth=3, target_blocks=2, beta=0.5).eval()
+    for parameter in model.teacher.parameters():  # a teacher that differs from its student
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    data, vit, outputs = masked_batch(model.params), model.teacher, []
+    x = torch.cat([vit.cls_token.expand(4, -1, -1), vit.patch_embed(normalise(data["pixels"]))], 1)
+    for block in vit.blocks:
+        x = block(x, shared_rel_pos_bias=vit.rel_pos_bias())
+        outputs.append(x[:, 1:].double().numpy())
+
+    def unit(x):
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+    target = unit((unit(outputs[1]) + unit(outputs[2])) / 2)
+    latents = encode_masked(model.encoder, normalise(data["pixels"]), data["masked"], model.mask_token)
+    predicted = model.head(latents[:, 1:]).detach().double().numpy()
+    off = np.abs(np.take_along_axis(predicted - target, data["masked"].numpy()[..., None], 1))
+    loss = np.where(off < 0.5, off**2 / (2 * 0.5), off - 0.5 / 2).mean()
+    assert model(data)["loss"].item() == pytest.approx(loss, rel=1e-4)
+
+
+def test_data2vec_teacher_learns_from_its_student_alone(tiny):
+    """No gradient, no drop path; momentum is fixed."""
+    model = make(tiny, "data2vec-b-800", momentum=0.9, drop_path=0.5)
+    data = masked_batch(model.params)
+    images = normalise(data["pixels"])
+    assert torch.equal(*(model.targets(images, data["masked"]) for _ in range(2)))
+    model(data)["loss"].backward()
+    assert all(p.grad is None and not p.requires_grad for p in model.teacher.parameters())
+    assert all(p.grad is not None for name, p in model.named_parameters() if not name.startswith("teacher."))
+    before = {n: p.clone() for n, p in model.teacher.named_parameters()}
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.add_(1.0)
+    for progress in (0.1, 1.0):
+        model.after_step(progress)
+        before = {n: 0.9 * before[n] + 0.1 * p for n, p in model.encoder.named_parameters()}
+    for n, p in model.teacher.named_parameters():
+        torch.testing.assert_close(p, before[n], msg=n)
 
 
 # --- MoCo v3
@@ -535,7 +656,7 @@ def test_loss_falls_and_features_do_not_collapse(longer, name):
     falls = "divergence" if name.startswith("dino") else "loss"
     first, last = (np.mean([row[falls] for row in part]) for part in (rows[:5], rows[-10:]))
     assert last < 0.98 * first
-    if name.startswith(("moco", "dino")):
+    if name.startswith(("moco", "dino", "data2vec")):
         assert rows[-1]["spread"] > 0.15
     if name.startswith("dino"):
         assert rows[-1]["entropy_of_mean"] > 0.15 and rows[-1]["entropy"] < 0.95
@@ -568,7 +689,6 @@ def test_interrupted_run_of_any_method_ends_with_the_same_bytes(
 
 
 def test_supervised_encoder_classifies_as_its_metrics_say(run, tiny, data, pretrained, tmp_path):
-    from cae.data.datasets import Images
     from cae.data.views import centre_crop
     from cae.errors import UserError
     from cae.models.encoders import load_encoder

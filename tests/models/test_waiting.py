@@ -49,7 +49,9 @@ def test_what_waits_is_noticed():
     assert not mode.names
 
 
-@pytest.mark.parametrize("name", ["cae-b-300", "beit-b-300", "mae-b-300", "moco-v3-b-300", "dino-b-400"])
+@pytest.mark.parametrize("name", [
+    "cae-b-300", "beit-b-300", "mae-b-300", "simmim-b-800", "data2vec-b-800", "moco-v3-b-300", "dino-b-400",
+])  # fmt: skip
 def test_a_methods_step_waits_for_nothing(tiny, name, monkeypatch):
     monkeypatch.setattr("cae.data.colours.needed", lambda changes: True)  # on a CPU alone it looks
     model = make(tiny, name, 32 if name.startswith(("cae", "beit")) else None)

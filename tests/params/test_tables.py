@@ -42,7 +42,16 @@ def test_cells_are_every_column_unless_a_row_says_which(paper):
         ("linear: 51.8", "linaer: 51.8", "table1: CAE: paper: unknown key 'linaer'; did you mean 'linear'?"),
         ("title: The decoder", "titel: The decoder", "table2: unknown key 'titel'; did you mean 'title'?"),
         ("cells: {attentive:", "cells: {supervised:", "table1: DeiT: cells: unknown key 'supervised'"),
-        ("attentive: supervised}", "attentive: supervise}", "table1: rows.1.cells.attentive: Input should be"),
+        (
+            "attentive: supervised}",
+            "attentive: supervise}",
+            "table1: rows.1.cells.attentive: unknown key 'supervise'; did you mean",
+        ),
+        (
+            "finetune-10: FT",
+            "finetune-0: FT",
+            "labels: columns.finetune-0.protocol: 'finetune-0': a share of the labels is above",
+        ),
         ("facts: [tokenizer,", "facts: [tokeniser,", "table7: facts.0: Input should be"),
         ("words: {align: √}", "words: {aling: √}", "table2: CAE: words: unknown key 'aling'; did you mean 'align'?"),
         ("words: {decoder: {", "words: {epochs: {", "table2: words: epochs is another column's name"),
@@ -80,7 +89,13 @@ def test_columns_name_a_protocol_and_one_of_its_metrics(paper):
         "attentive": ("attentive", "top1"),
         "ade20k": ("ade20k", "miou"),
     }
-    assert list(columns) == [f"table{i}" for i in range(1, 8)]
+    assert columns["labels"]["finetune-10"] == ("finetune-10", "top1")
+    assert [name for name, table in tables.items() if not table.own] == [f"table{i}" for i in range(1, 8)]
+
+
+def test_a_table_of_our_own_prints_no_number_of_the_paper(paper):
+    own = [table for table in load_tables(PARAMS / "tables.yaml", paper.models).values() if table.own]
+    assert own and not any(row.paper for table in own for row in table.rows)
 
 
 def test_every_column_of_words_that_the_paper_prints_is_there(paper):

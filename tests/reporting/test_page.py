@@ -176,6 +176,20 @@ def test_summary_says_what_was_run(tmp_path, inputs):
     assert re.search(r"Seed\s*7\n", text) and "Git revision" in text
 
 
+def test_models_of_our_own_tables_are_counted_where_these_are_shown(tmp_path, inputs):
+    own = {"title": "Own", "own": True, "columns": {"linear": "LIN"}, "rows": [
+        {"method": "SimMIM", "model": "simmim-b-800"}, {"method": "DeiT", "model": "deit-b-300"}]}  # fmt: skip
+    (tmp_path / "tables.yaml").write_text(yaml.safe_dump(TABLES | {"methods": own}))
+    (tmp_path / "methods-cells.csv").write_text(CELLS)
+    (tmp_path / "methods.csv").write_text(CSV)
+    without, with_ = (write(tmp_path, [*inputs, *more]) for more in ([], [tmp_path / "methods.csv"]))
+    counts = [int(re.search(r"of (\d+) models", html)[1]) for html in (without, with_)]
+    assert counts[1] == counts[0] + 1 and "Recipes of SimMIM" in with_ and "Recipes of SimMIM" not in without
+    assert (
+        '<th colspan="1" scope="colgroup">LIN</th>' in with_ and '<th colspan="2" scope="colgroup">LIN</th>' in without
+    )
+
+
 def test_the_papers_scale_is_not_warned_of(tmp_path, inputs):
     assert "compare with nothing" not in write(tmp_path, inputs, scale="paper")
 

@@ -45,7 +45,12 @@ TABLES["table4"] = {
                 "mask_ap50": {"heading": "APᵐ50", "protocol": "coco-mask"}},
     "rows": [{"method": "CAE", "model": "cae-s", "paper": {"box_ap": 44.1}}, {"method": "Quoted†", "paper": {"ade20k": 45.7}}],
 }  # fmt: skip
+TABLES["labels"] = {
+    "title": "Few labels", "own": True, "columns": {"finetune": "FT 100 %", "finetune-10": "FT 10 %"},
+    "rows": [{"method": "Random init.", "model": "random-s"}, {"method": "CAE", "model": "cae-s"}],
+}  # fmt: skip
 FACTS = {
+    "labels": {"random-s": {"epochs": 0}, "cae-s": {"epochs": 3}},
     "table1": {"random-s": {"epochs": 0}, "cae-s": {"epochs": 3}, "cae-b": {"epochs": 8}},
     "table7": {"cae-s": {"tokenizer": "dvae-64 (d-VAE, 64 codes)", "epochs": 3, "crops": 1},
                "deit-s": {"tokenizer": None, "epochs": 4, "crops": None}},
@@ -349,3 +354,20 @@ def test_a_table_of_one_seed_has_no_columns_of_several(make):
         row["model"]: row for row in csv.DictReader((make(CELLS | {("cae-s@1", "linear"): 2.0}) / "table1.csv").open())
     }
     assert (rows["random-s"]["linear_n"], rows["random-s"]["linear_sd"], rows["cae-s"]["linear_n"]) == ("1", "", "2")
+
+
+def test_a_table_of_our_own_shows_no_columns_of_the_paper(make):
+    out = make({("random-s", "finetune"): 11.0, ("cae-s", "finetune"): 22.0, ("cae-s", "finetune-10"): 15.0}, "labels")
+    text = (out / "labels.md").read_text()
+    assert text.startswith("# Labels, scale demo\n\nFew labels\n") and "paper" not in text
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")
+    ]
+    assert rows == [
+        ["Method", "Epochs", "FT 100 %", "FT 10 %"],
+        ["Random init.", "0", "11.0", "–"],
+        ["CAE", "3", "22.0", "15.0"],
+    ]
+    latex = (out / "labels.tex").read_text()
+    assert "paper" not in latex and r"\cmidrule" not in latex and r"\textbf{22.0}" in latex
+    assert {"finetune_paper", "finetune-10_paper"} < set(pd.read_csv(out / "labels.csv"))  # the form of all tables

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from cae.data.datasets import Images
+from cae.data.few_labels import chosen
 from cae.data.views import centre_crop
 from cae.errors import UserError
 from cae.models.classifier import classifier
@@ -20,7 +21,7 @@ from cae.training.optim import adamw_by_layer
 from tests.conftest import ROOT, text
 from tests.models.test_classifier import BEIT, VIT, encoder
 
-DATA = {"finetune": "imagenet"}
+DATA = {"finetune": "imagenet", "finetune-25": "imagenet"}
 
 
 def job(tiny, name="cae-b-300", **change) -> str:
@@ -155,7 +156,7 @@ def test_training_moves_every_parameter_but_the_positions(finetune, pretrained):
     assert all(after[f"blocks.{i}.attn.relative_position_bias_table"].any() for i in range(2))
 
 
-@pytest.mark.parametrize("model", ["beit-b-300", "deit-b-300"])
+@pytest.mark.parametrize("model", ["beit-b-300", "simmim-b-800", "deit-b-300"])
 def test_every_kind_of_encoder_is_fine_tuned(finetune, model):
     _, file = finetune(model, model)
     metrics = json.loads(file.read_text())
@@ -167,6 +168,25 @@ def test_another_labelled_set_is_fine_tuned_on_alike(finetune):
     metrics = json.loads(file.read_text())
     assert (metrics["protocol"], metrics["train_images"], metrics["val_images"]) == ("clipart", 64, 40)
     assert json.loads((folder / "provenance.json").read_text())["classes"] == metrics["classes"] == 10
+
+
+def test_all_models_learn_from_the_same_few_labels(finetune, data, monkeypatch):
+    images, seen = Images(data["imagenet"], 0), []
+    expected = {images.paths[i] for i in chosen(images.labels, 0.25)}
+    read = Images.__getitem__
+    monkeypatch.setattr(Images, "__getitem__", lambda self, i: seen.append(self.paths[i]) or read(self, i))
+    for model, seed in (("cae-b-300", 0), ("beit-b-300", 5)):
+        seen.clear()
+        folder, file = finetune(f"few-{model}", model, protocol="finetune-25", labels=0.25, epochs=2, batch_size=len(expected),
+                                micro_batch=len(expected), seed=seed)  # fmt: skip
+        assert {path for path in seen if path.startswith("train/")} == expected
+        metrics, about = (json.loads(path.read_text()) for path in (file, folder / "provenance.json"))
+        assert (metrics["protocol"], metrics["train_images"], metrics["val_images"]) == (
+            "finetune-25",
+            len(expected),
+            100,
+        )
+        assert about["params"]["labels"] == 0.25 and about["images"] == 2 * len(expected)
 
 
 def test_interrupted_run_ends_with_the_same_bytes(finetune, monkeypatch):
@@ -229,6 +249,12 @@ def test_appendix_a(tiny):
         ({"transfer": {"erassing": 0.1}}, "transfer: unknown key 'erassing'; did you mean 'erasing'?"),
         ({"transfer": {"micro_batch": 60}}, "transfer: batch_size 1024 is not a multiple of micro_batch 60"),
         ({"transfer": {"sizes": {"bass": {"lr": 1.0}}}}, "transfer.sizes.bass.epochs: Field required"),
+        ({"few_labels": {"finetune-100": {}}}, "few_labels.finetune-100: 'finetune-100': a share of the labels is above 0 %"),
+        ({"few_labels": {"linear": {}}}, "few_labels.linear: 'linear': fine-tuning with 10 % of the labels is named finetune-10"),
+        ({"few_labels": {"finetune-1": {"micro_batch": 60}}},
+         "few_labels.finetune-1: batch_size 1024 is not a multiple of micro_batch 60"),
+        ({"few_labels": {"finetune-1": {"warmup_epochs": 300}}},
+         "few_labels.finetune-1: warmup_epochs 300 leaves none of the 250 epochs of large"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(change, message):

@@ -33,7 +33,8 @@ def test_the_paper_is_planned_without_its_data(tree):
     jobs = tree.dry_run("--configfile", "params/paper.yaml", "--config", "imagenet=/nowhere", "ade20k=/nowhere").keys()
     models = yaml.safe_load((tree.path / "params/paper.yaml").read_text())["models"]
     released = {name for name, model in models.items() if model.get("source") == "released"}
-    assert of("pretrain_model", jobs) == models.keys() - released
+    own = {"simmim-b-800", "data2vec-b-800"}  # of a table of our own, which this scale does not show
+    assert of("pretrain_model", jobs) == models.keys() - released - own
     assert of("import_model", jobs) == released and len(released) == 7
     assert of("import_tokenizer", jobs) == {"dalle", "vqgan-openimages"}
     assert of("train_tokenizer", jobs) == {"dvae-imagenet"}
@@ -115,6 +116,17 @@ def test_table6_fine_tunes_on_its_own_data(tree):
     models = {"random-b", "deit-b-300", "dino-b-400", "mae-b-1600", "cae-b-1600"}
     assert tuned == {(data, model) for data in ("food101", "clipart", "sketch") for model in models}
     assert "--data data/demo-all/sketch.json" in jobs["finetune sketch cae-b-1600"]
+
+
+def test_few_labels_are_fine_tunings_of_their_own(tree):
+    jobs = tree.dry_run("labels", *ALL)
+    tuned = {protocol: {job.split()[2] for job in jobs if job.startswith(f"finetune {protocol} ")}
+             for protocol in ("finetune", "finetune-10", "finetune-1")}  # fmt: skip
+    assert tuned["finetune"] == tuned["finetune-10"] == tuned["finetune-1"] and "cae-b-1600" in tuned["finetune"]
+    for protocol, share in {"finetune": 1.0, "finetune-10": 0.1, "finetune-1": 0.01}.items():
+        job = jobs[f"finetune {protocol} cae-b-1600"]
+        assert f'"labels": {share}, ' in job and f"--protocol {protocol} " in job
+        assert f"results/demo-all/{protocol}/cae-b-1600/model.safetensors" in job
 
 
 def test_panels_show_the_models_that_params_name(tree):
@@ -207,7 +219,7 @@ def test_what_a_scale_leaves_out_is_told_and_not_asked_for(tree):
     text = tree.run("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", "figure3")
     (tree.path / "params/mine.yaml").unlink()
     assert of("pretrain_model", jobs) == {"mae-b-300"} and of("make_data", jobs) == {"imagenet", "coco"}
-    assert of("figure", jobs) == {*(f"figure{i}" for i in (1, 2, 3, 8)), "training"} and len(of("table", jobs)) == 7
+    assert of("figure", jobs) == {*(f"figure{i}" for i in (1, 2, 3, 8)), "training"} and len(of("table", jobs)) == 9
     assert "ade20k.json" not in jobs["page"]
     told = [line for line in text.splitlines() if "is left out" in line]
     why = "it needs the model cae-b-300-pixels, which is not in `only` of params/mine.yaml"

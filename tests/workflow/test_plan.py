@@ -206,8 +206,31 @@ def test_an_evaluation_is_run_on_the_models_that_cells_name():
     }  # fmt: skip
     with pytest.raises(UserError, match="cells.finetune: unknown key 'cae-b-30'; did you mean 'cae-b-300'?"):
         demo(cells={"finetune": ["cae-b-30"]})
-    with pytest.raises(UserError, match="cells.finetun.*: Input should be 'finetune'"):
+    with pytest.raises(UserError, match="cells.finetun: unknown key 'finetun'; did you mean 'finetune'?"):
         demo(cells={"finetun": []})
+
+
+def test_a_table_of_our_own_is_of_scales_that_ask_for_it(paper):
+    assert "labels" not in paper.tables and not any("finetune-" in protocol for protocol, _ in paper.cells)
+    none, one = demo(tables=[]), demo(tables=["labels"])
+    assert list(one.tables) == [*none.tables, "labels"]
+    assert set(one.cells) - set(none.cells) == {
+        (protocol, row.model) for protocol in ("finetune-10", "finetune-1") for row in one.tables["labels"].rows
+    } | {("finetune", "cae-b-300-no-align")}  # fmt: skip
+    keys = {"few_labels.finetune-10.batch_size", "few_labels.finetune-1.batch_size"}
+    assert one.batches["imagenet"].keys() - none.batches["imagenet"].keys() == keys
+    both, further = demo(tables=["labels", "methods"]), {"simmim-b-800", "data2vec-b-800"}
+    assert set(both.models) - set(one.models) == further and not further & set(paper.models)
+    assert {protocol for protocol, model in both.cells if model in further} == {"finetune", "linear", "attentive"}
+    with pytest.raises(UserError, match="tables: unknown key 'table1'; did you mean 'labels'?"):
+        demo(tables=["table1"])
+
+
+def test_a_share_of_labels_needs_a_recipe():
+    with pytest.raises(UserError, match="tables.yaml: finetune-1: `few_labels` of the params says nothing"):
+        demo(tables=["labels"], few_labels={"finetune-1": None})
+    plan = demo(tables=["labels"], few_labels={"finetune-1": None}, cells={"finetune-1": []})
+    assert {protocol for protocol, _ in plan.cells if "-" in protocol} >= {"finetune-10"}
 
 
 def test_only_some_models_are_asked_for():

@@ -4,7 +4,7 @@ Needs: a pretrained encoder, ImageNet's manifest.
 Makes: results/<scale>/evaluate/<protocol>/<model>.json. Linear and attentive probing share one pass of the frozen
 encoder; their weights stay in results/<scale>/<protocol>/<model>/, and what they lost and scored on the way is told in
 work/<scale>/evaluate/<model>/metrics.jsonl. A supervised model's own classifier is evaluated as it is. Fine-tuning, on
-ImageNet (`finetune`) or another set (`food101`, `clipart`, `sketch`), leaves its classifier in
+ImageNet (`finetune`), a share of its labels (`finetune-10`: 10 %) or another set (`food101`, `clipart`, `sketch`), leaves its classifier in
 results/<scale>/<protocol>/<model>/. What was stopped goes on from work/<scale>/evaluate/<model> or
 work/<scale>/<protocol>/<model>.
 Costs: at the paper's scale, about 90 passes of the encoder over ImageNet to probe; to fine-tune, 50 (ViT-L) to 200
@@ -89,7 +89,7 @@ rule finetune:
     benchmark:
         "work/{scale}/benchmarks/{protocol}/{model}.tsv"
     wildcard_constraints:
-        protocol=one_of(["finetune", *TRANSFERS]),
+        protocol=one_of(plan.finetunings),
     priority: 1
     threads: P.resources.finetune.threads
     resources:
