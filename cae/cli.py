@@ -212,6 +212,14 @@ def page(a):
     main(a.scale, json.loads(a.params), a.inputs, a.output)
 
 
+def plan(a):
+    """The one command that asks the workflow, which knows the DAG; what it imports lies beside the Snakefile."""
+    sys.path.insert(0, "")
+    from workflow.budget import main
+
+    main(a.params, a.config, a.rates, a.flops, a.float32_flops, a.utilisation)
+
+
 COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
     "make": (make, "layout root seed classes batches threads output"),
     "index": (index, "layout root classes batches threads output"),
@@ -237,6 +245,16 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "models": (models, "scale output inputs"),
     "metrics": (metrics, "params output inputs"),
     "page": (page, "scale params output inputs"),
+    "plan": (plan, "params config rates flops float32-flops utilisation"),
+}
+# Of `plan`, for a reader and not for a job.
+PLAN = {
+    "params": dict(type=Path, nargs="+", default=[], metavar="FILE", help="a scale's file (Snakemake's --configfile)"),
+    "config": dict(nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's"),
+    "rates": dict(type=Path, nargs="+", default=[], metavar="FILE", help="images/s, a file for each kind of GPU"),
+    "flops": dict(type=float, help="FLOP/s of a GPU in bfloat16, where no images/s are given"),
+    "float32-flops": dict(type=float, help="and in float32, in which tokens are made"),
+    "utilisation": dict(type=float, default=1.0, help="the share of these that is reached"),
 }
 
 
@@ -255,7 +273,9 @@ def parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(command)
         sub.set_defaults(run=run)
         for option in options.split():
-            if option == "inputs":
+            if command == "plan":
+                sub.add_argument(f"--{option}", **PLAN[option])
+            elif option == "inputs":
                 sub.add_argument("inputs", type=Path, nargs="*")
             else:
                 sub.add_argument(f"--{option}", required=option not in OPTIONAL, **OPTIONS[option])
