@@ -171,3 +171,30 @@ def test_the_command_is_called_beside_the_snakefile(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="^cae plan: no Snakefile in .*: call it in the folder of the workflow"):
         main(["plan", "--params", "params/paper.yaml", "--flops", "3e14", "--utilisation", "0.4"])
+
+
+@pytest.fixture(scope="module")
+def released() -> Costs:
+    return Costs(Plan(load(ROOT / "params/released.yaml"), TABLES, CLAIMS))
+
+
+def test_released_checkpoints_cost_evaluation_alone(released, paper):
+    plan = released.plan
+    assert not plan.trained and not plan.wanted_caches and not plan.tokenizers
+    for table in ("table1", "table3", "table4", "table5", "table6"):
+        models = {model for _, model in plan.cells_of(table)}
+        assert models and all(released.pretrain_model(model).flops == 0 for model in models - {*plan.released_models})
+    files = {plan.recipes[f"cae-{name}"].file for name in ("b-300", "b-800", "b-1600", "l-1600")}
+    assert len(files) == 4
+    same = {"source": None, "file": None}  # evaluated, and told in tables, as in the paper
+    for model in plan.models:
+        assert plan.recipes[model].model_copy(update=same) == paper.plan.recipes[model].model_copy(update=same)
+    assert not {"figure5", "figure6", "figure7", "figure9"} & plan.left_out.keys()
+
+
+def test_what_they_save_is_what_the_paper_would_pay(released, paper):
+    cae = [f"cae-{name}" for name in ("b-300", "b-800", "b-1600", "l-1600")]
+    saved = released.released()
+    assert saved.keys() == {*paper.released(), *cae, "tokens of dalle"}
+    assert all(saved[model] == paper.pretrain_model(model) for model in cae)
+    assert saved["tokens of dalle"].flops == pytest.approx(64 * paper.tokenize("dalle", "1", "64").flops)
