@@ -17,7 +17,7 @@ rule plan:
     resources:
         **plan.machine("report"),
     params:
-        options=same_params(
+        options=lambda w: same_params(
             workflow.configfiles, workflow.config_settings.config, "--params"
         ),
     shell:
