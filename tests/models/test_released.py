@@ -572,3 +572,14 @@ def test_the_authors_files_fit_the_models_of_released_yaml(name, tmp_path):
     assert (
         sum(tensor.numel() for tensor in converted.encoder.values()) == sum(map(math.prod, shapes.values())) + depth * d
     )
+
+
+def test_what_the_environment_holds_is_not_written_down(model, tmp_path, monkeypatch, capsys):
+    secret = "s3cr3t-0f-th3-t0k3n"
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, secret)
+    monkeypatch.setenv("CHECKPOINTS", str(tmp_path))
+    main(model("mae", {"model": vit()}, file="$CHECKPOINTS/released.pth"), tmp_path / "imported")
+    texts = [path.read_bytes().decode(errors="replace") for path in (tmp_path / "imported").iterdir()]
+    assert len(texts) == 4 and not any(secret in text or str(tmp_path) in text for text in [*texts])
+    assert secret not in capsys.readouterr().out
