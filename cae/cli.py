@@ -213,11 +213,18 @@ def page(a):
 
 
 def plan(a):
-    """The one command that asks the workflow, which knows the DAG; what it imports lies beside the Snakefile."""
+    """This and `stages` ask the workflow, which knows the DAG; what they import lies beside the Snakefile."""
     sys.path.insert(0, "")
     from workflow.budget import main
 
     main(a.params, a.config, a.rates, a.flops, a.float32_flops, a.utilisation)
+
+
+def stages(a):
+    sys.path.insert(0, "")
+    from workflow.stages import main
+
+    main(a.params, a.output)
 
 
 COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
@@ -246,10 +253,12 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "metrics": (metrics, "params output inputs"),
     "page": (page, "scale params output inputs"),
     "plan": (plan, "params config rates flops float32-flops utilisation"),
+    "stages": (stages, "params output"),
 }
-# Of `plan`, for a reader and not for a job.
-PLAN = {
+# Of those that a person calls, not a job.
+BY_HAND = {
     "params": dict(type=Path, nargs="+", default=[], metavar="FILE", help="a scale's file (Snakemake's --configfile)"),
+    "output": dict(type=Path, default=Path("dvc.yaml")),
     "config": dict(nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's"),
     "rates": dict(type=Path, nargs="+", default=[], metavar="FILE", help="images/s, a file for each kind of GPU"),
     "flops": dict(type=float, help="FLOP/s of a GPU in bfloat16, where no images/s are given"),
@@ -273,8 +282,8 @@ def parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(command)
         sub.set_defaults(run=run)
         for option in options.split():
-            if command == "plan":
-                sub.add_argument(f"--{option}", **PLAN[option])
+            if command in ("plan", "stages"):
+                sub.add_argument(f"--{option}", **BY_HAND[option])
             elif option == "inputs":
                 sub.add_argument("inputs", type=Path, nargs="*")
             else:

@@ -5,73 +5,22 @@ FLOPs and the rate that a card reaches; none is known here, so rates are given: 
 (`benchmarks/gpu.py --json`, or a file by hand), or FLOP/s.
 """
 
-import io
-import os
-from contextlib import redirect_stdout
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import yaml
-from snakemake.api import SnakemakeApi
 from snakemake.cli import parse_config
-from snakemake.exceptions import WorkflowError
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 from tabulate import tabulate
 
 from cae.errors import UserError
 from cae.params import unknown, validate
 from workflow.cost import Costs, Work
+from workflow.jobs import Job, all_needed, jobs_of
 from workflow.plan import Plan, read_params
 
 UNITS = (("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12))
 DEFAULT = Path("rates.json")  # of rates, where none is named
 MIXED = ("pretrain_model",)  # rules whose jobs differ so much in kind that a rate holds for the same method alone
-
-
-@dataclass(eq=False)
-class Job:
-    rule: str
-    wildcards: dict[str, str]
-    gpus: int
-    left: bool  # to be run
-    work: Work
-    needs: list["Job"] = field(default_factory=list)
-
-
-def jobs_of(files: list[Path], overrides: dict, costs: Costs) -> list[Job]:
-    """All jobs of the scale's DAG, done or not, each once; the first is that of the rule `all`."""
-    settings = DAGSettings(max_checksum_file_size=1 << 40, print_dag_as="dot")  # size: any, as in profiles/default
-    try:
-        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
-            planned = api.workflow(
-                resource_settings=ResourceSettings(cores=1), snakefile=Path("Snakefile"),
-                config_settings=ConfigSettings(configfiles=[file.absolute() for file in files], config=overrides),
-            )  # fmt: skip
-            with redirect_stdout(io.StringIO()):
-                planned.dag(settings).printdag()
-            dag = planned._workflow.dag
-    except WorkflowError as error:
-        raise UserError(str(error)) from None
-    jobs = {
-        job: Job(job.rule.name, wildcards := dict(job.wildcards_dict), job.resources.get("gpu", 0), dag.needrun(job),
-                 costs.of(job.rule.name, wildcards))
-        for job in dag.jobs
-    }  # fmt: skip
-    for job, found in jobs.items():
-        found.needs = [jobs[other] for other in dag.dependencies[job]]
-    return sorted(jobs.values(), key=lambda job: job.rule != "all")
-
-
-def all_needed(jobs: list[Job]) -> list[Job]:
-    """`jobs` and what they wait for, directly or not, each once."""
-    found, todo = {}, list(jobs)
-    while todo:
-        job = todo.pop()
-        if job not in found:
-            found[job] = None
-            todo += job.needs
-    return list(found)
 
 
 class Card:
@@ -205,14 +154,13 @@ def main(
     files: list[Path], overrides: list[str], rates: list[Path], flops: float | None, float32: float | None, share: float
 ) -> None:
     """Prints the plan; `files` and `overrides` as Snakemake's --configfile and --config."""
-    if not Path("Snakefile").exists():
-        raise UserError(f"no Snakefile in {os.getcwd()}: call it in the folder of the workflow")
     config = parse_config(overrides)
+    jobs = jobs_of(files, config)
     said = read_params(files, config)
     costs = Costs(Plan(validate(said), said=said))
-    given = cards(rates or [DEFAULT] * DEFAULT.exists(), flops, float32, share, costs)
-    jobs = jobs_of(files, config, costs)
-    print(report(jobs, given, costs))
+    for job in jobs:
+        job.work = costs.of(job.rule, job.wildcards)
+    print(report(jobs, cards(rates or [DEFAULT] * DEFAULT.exists(), flops, float32, share, costs), costs))
 
 
 def report(jobs: list[Job], given: list[Card], costs: Costs) -> str:

@@ -13,8 +13,9 @@ from cae.tasks import probe
 from tests.conftest import ROOT
 from tests.workflow.conftest import ALL
 from workflow import cost
-from workflow.budget import Budget, Card, Job, all_needed, cards, number
+from workflow.budget import Budget, Card, cards, number
 from workflow.cost import Costs, Work
+from workflow.jobs import Job, all_needed
 from workflow.plan import Plan
 
 TABLES, CLAIMS = str(ROOT / "params/tables.yaml"), str(ROOT / "params/claims.yaml")
@@ -22,18 +23,20 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from cae.params import validate
-from workflow.budget import all_needed, cards, jobs_of, report
+from workflow.budget import cards, report
 from workflow.cost import Costs
+from workflow.jobs import all_needed, jobs_of
 from workflow.plan import Plan, read_params
 files = [Path("params/demo-all.yaml")]
 costs = Costs(Plan(validate(read_params(files, {}))))
-jobs = jobs_of(files, {}, costs)
+jobs = jobs_of(files, {})
+for job in jobs:
+    job.work = costs.of(job.rule, job.wildcards)
 said = lambda job: " ".join([job.rule, *(v for k, v in job.wildcards.items() if k != "scale")])
 ends = {job.wildcards["table"]: [job] for job in jobs if job.rule == "table"}
 print(json.dumps({
     "jobs": [said(job) for job in jobs], "left": sum(job.left for job in jobs),
     "table2": [said(job) for job in all_needed(ends["table2"])],
-    "free": [said(job) for job in jobs if job.gpus and not job.work.flops],
     "report": report(jobs, cards([], 1e12, None, 0.5, costs), costs),
 }))
 """
