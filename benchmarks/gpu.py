@@ -30,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cae.data import colours
 from cae.data.masks import draw_masks, split_ids
 from cae.models.backbone import trainable
+from cae.models.flops import tokenizer
 from cae.models.vit import create_encoder, timm_model
 from cae.params import Image as Sizes
 from cae.params import load
@@ -48,6 +49,7 @@ class Bench:
         self.windows, self.steps = (1, 1) if tiny else (3, 5)
         self.rate = 0.0  # of the matrix product, in FLOP/s
         self.speeds: dict[str, float] = {}  # images/s of a method's step
+        self.rates: dict[str, dict] = {}  # by rule of the workflow and by name, as `cae plan --rates` reads them
 
     def tell(
         self, what: str, measured: float | None, unit: str = "", goal: float | None = None, more: str = ""
@@ -93,6 +95,10 @@ class Bench:
 
     def autocast(self):
         return torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda")
+
+    def rated(self, rule: str, name: str, speed: float, flops: float) -> None:
+        """`flops`: of an image, as it was measured."""
+        self.rates.setdefault(rule, {})[name] = {"rate": speed, "flops": flops}
 
     def measure(self, name: str, step, flops: float, images: int, goal: float | None = None) -> float:
         """Tell of a step: utilisation, time, memory; returns images/s."""
@@ -199,6 +205,7 @@ def pretraining(bench: Bench, name: str, images: int, goal: float | None = None)
     flops = flops_of(model, to(bench.device, batch_of(params, 1)))
     step = stepper(bench, model, batch_of(params, images), params.clip)
     bench.speeds[name] = bench.measure(name, step, flops, images, goal)
+    bench.rated("pretrain_model", name, bench.speeds[name], flops)
 
 
 def augmenting(bench: Bench, name: str) -> None:
@@ -287,8 +294,11 @@ def tokenising(bench: Bench) -> None:
 
         more = f"{equal(theirs, exact):.2f} % of its tokens are float32's"
         bench.tell("DALL-E's encoder, its package's path", len(images) / spent, "images/s", more=more)
+        flops = tokenizer(PAPER.tokenizers["dalle"], images.shape[1] // 8).flops
         for name, path in paths.items():
             tokens, took = path(), bench.seconds(path)
+            if "cache" in name:
+                bench.rated("tokenize", "dalle", len(images) / took, flops)
             bench.tell(f"DALL-E, {name}", spent / took, "x the package", 2, f"{len(images) / took:.0f} images/s")
             more = f"{equal(tokens, theirs):.2f} % the package's"
             bench.tell("  tokens that are float32's", equal(tokens, exact), "%", 99.9, more)
@@ -311,12 +321,13 @@ def segmenting(bench: Bench) -> None:
     model = Segmenter(encoder, 16 if bench.tiny else recipe.channels, 150).to(bench.device)
     batch = {"pixels": pixels(images, size), "labels": torch.randint(0, 150, (images, size, size))}
     flops = flops_of(model, to(bench.device, {name: value[:1] for name, value in batch.items()}))
-    both_layouts(bench, f"UperNet at {size}", model, stepper(bench, model, batch, None), flops, images)
+    both_layouts(bench, "segment", f"UperNet at {size}", model, stepper(bench, model, batch, None), flops, images)
 
 
-def both_layouts(bench: Bench, name: str, model: nn.Module, step, flops: float, images: int) -> None:
+def both_layouts(bench: Bench, rule: str, name: str, model: nn.Module, step, flops: float, images: int) -> None:
     """A step as it is, and with convolutions' weights channels last: slower on a CPU, on a GPU perhaps not."""
     plain = bench.measure(name, step, flops, images, 30)
+    bench.rated(rule, "cae-b-300", plain, flops)
     model.to(memory_format=torch.channels_last)
     bench.tell(f"{name}: with channels last", images / bench.seconds(step) / plain, "x as fast")
 
@@ -350,14 +361,14 @@ def detecting(bench: Bench) -> None:
     ):
         step()
     flops = counter.get_total_flops() / images
-    both_layouts(bench, f"Mask R-CNN at {height} x {width}", model, step, flops, images)
+    both_layouts(bench, "detect", f"Mask R-CNN at {height} x {width}", model, step, flops, images)
 
 
 def main(arguments: list[str] | None = None) -> list[dict]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--tiny", action="store_true", help="sizes of seconds on a CPU; utilisation then means nothing")
-    parser.add_argument("--json", type=Path, help="a file for the lines")
+    parser.add_argument("--json", type=Path, help="a file for the lines, and for `cae plan --rates`")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("no GPU here; `--tiny --device cpu` shows that all of it runs")
@@ -389,9 +400,8 @@ def main(arguments: list[str] | None = None) -> list[dict]:
             torch.cuda.empty_cache()
     print(f"{time.perf_counter() - began:.0f} s")
     if options.json:
-        options.json.write_text(
-            json.dumps({"device": card, "torch": torch.__version__, "lines": bench.lines}, indent=1) + "\n"
-        )
+        found = {"device": card, "torch": torch.__version__, "images_per_second": bench.rates, "lines": bench.lines}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
     return bench.lines
 
 

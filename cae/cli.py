@@ -214,6 +214,21 @@ def page(a):
     main(a.scale, json.loads(a.params), a.inputs, a.output)
 
 
+def plan(a):
+    """This and `stages` ask the workflow, which knows the DAG; what they import lies beside the Snakefile."""
+    sys.path.insert(0, "")
+    from workflow.budget import main
+
+    main(a.params, a.config, a.rates, a.flops, a.float32_flops, a.utilisation)
+
+
+def stages(a):
+    sys.path.insert(0, "")
+    from workflow.stages import main
+
+    main(a.params, a.output)
+
+
 COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
     "make": (make, "layout root seed scenes classes batches threads output"),
     "index": (index, "layout root classes batches threads output"),
@@ -239,6 +254,18 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "models": (models, "scale output inputs"),
     "metrics": (metrics, "params output inputs"),
     "page": (page, "scale params output inputs"),
+    "plan": (plan, "params config rates flops float32-flops utilisation"),
+    "stages": (stages, "params output"),
+}
+# Of those that a person calls, not a job.
+BY_HAND = {
+    "params": dict(type=Path, nargs="+", default=[], metavar="FILE", help="a scale's file (Snakemake's --configfile)"),
+    "output": dict(type=Path, default=Path("dvc.yaml")),
+    "config": dict(nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's"),
+    "rates": dict(type=Path, nargs="+", default=[], metavar="FILE", help="images/s, a file for each kind of GPU"),
+    "flops": dict(type=float, help="FLOP/s of a GPU in bfloat16, where no images/s are given"),
+    "float32-flops": dict(type=float, help="and in float32, in which tokens are made"),
+    "utilisation": dict(type=float, default=1.0, help="the share of these that is reached"),
 }
 
 
@@ -257,7 +284,9 @@ def parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(command)
         sub.set_defaults(run=run)
         for option in options.split():
-            if option == "inputs":
+            if command in ("plan", "stages"):
+                sub.add_argument(f"--{option}", **BY_HAND[option])
+            elif option == "inputs":
                 sub.add_argument("inputs", type=Path, nargs="*")
             else:
                 sub.add_argument(f"--{option}", required=option not in OPTIONAL, **OPTIONS[option])

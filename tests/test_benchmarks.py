@@ -20,7 +20,14 @@ def gpu():
 
 def test_every_line_of_the_gpus_benchmark_is_measured_at_tiny_sizes(gpu, tmp_path):
     lines = gpu.main(["--tiny", "--device", "cpu", "--json", str(tmp_path / "lines.json")])
-    assert json.loads((tmp_path / "lines.json").read_text())["lines"] == lines
+    told = json.loads((tmp_path / "lines.json").read_text())
+    assert told["lines"] == lines
+    rates = {
+        (rule, name) for rule, names in told["images_per_second"].items() for name in names
+    }  # of `cae plan --rates`
+    assert rates == {("pretrain_model", name) for name in ("cae-b-300", "cae-l-1600", *gpu.METHODS)} | {
+        ("tokenize", "dalle"), ("segment", "cae-b-300"), ("detect", "cae-b-300")
+    }  # fmt: skip
     missing = {line["what"]: line["more"] for line in lines if line["measured"] is None}
     assert all(what.endswith("synchronisations in a step") for what in missing), missing  # which only CUDA tells
     goals = {line["what"].partition(":")[0]: line["goal"] for line in lines if line["goal"]}

@@ -1,8 +1,12 @@
 """Released weights: found, verified, and read without running what the file holds."""
 
 import argparse
+import json
 import os
+import struct
+import tarfile
 import warnings
+import zipfile
 from collections import OrderedDict
 
 import pytest
@@ -12,6 +16,8 @@ from torch import nn
 
 from cae.errors import UserError
 from cae.files import file_hash
+from cae.tensors import load_weights
+from cae.training.run import load_checkpoint
 from cae.weights import load_all, read_weights, verified
 
 REMEDY = "Get it from https://example.org"
@@ -149,3 +155,58 @@ def test_every_tensor_is_loaded_and_none_is_left_over(tmp_path):
         with pytest.raises(UserError, match=message):
             load_all(module, spoilt, tmp_path)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+HEADERS = {  # of safetensors: length said, where it is not the header's own; header; bytes behind it
+    "a length beyond memory": (2**63, {}, 0),
+    "a length beyond the file": (2**26, {}, 0),
+    "a tensor beyond the file": (None, {"w": {"dtype": "F32", "shape": [2**31], "data_offsets": [0, 2**33]}}, 8),
+    "tensors over each other": (None, {n: {"dtype": "F32", "shape": [2], "data_offsets": [at, at + 8]}
+                                       for n, at in (("v", 0), ("w", 4))}, 12),
+    "a size that overflows": (None, {"w": {"dtype": "F32", "shape": [2**62, 8], "data_offsets": [0, 0]}}, 0),
+    "a negative size": (None, {"w": {"dtype": "F32", "shape": [-2], "data_offsets": [8, 0]}}, 8),
+    "an unknown type": (None, {"w": {"dtype": "OBJECT", "shape": [2], "data_offsets": [0, 8]}}, 8),
+    "bytes that belong to nothing": (None, {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 16),
+    "brackets without end": (None, "[" * 100_000, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_a_hostile_header_of_safetensors_is_refused(tmp_path, case):
+    length, header, behind = HEADERS[case]
+    text = (header if isinstance(header, str) else json.dumps(header)).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + bytes(behind))
+    with pytest.raises(UserError, match="x.safetensors: not a .*; get it again"):
+        read_weights(path)
+    with pytest.raises(UserError, match="x.safetensors: not the weights of the Linear"):
+        load_weights(path, nn.Linear(2, 1))
+
+
+def test_what_is_packed_unpacks_nowhere_else(tmp_path):
+    """Nothing is unpacked at all: torch reads zip files by record, and those of tar, its first format, are refused."""
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    torch.save({"w": torch.ones(2)}, folder / "x.pt")
+    with zipfile.ZipFile(folder / "x.pt") as before, zipfile.ZipFile(folder / "y.pt", "w") as file:
+        for name in before.namelist():
+            file.writestr(name, before.read(name))
+        for name in ("../made", "../../made", f"{tmp_path}/made", "x/../../made"):
+            file.writestr(name, "")
+    with tarfile.open(folder / "z.pt", "w") as file:
+        for name in ("pickle", "storages", "tensors", "../made", "../../made"):
+            file.addfile(tarfile.TarInfo(name))
+    for name in "yz":
+        try:
+            assert torch.equal(read_weights(folder / f"{name}.pt")["w"], torch.ones(2))
+        except UserError as error:
+            assert f"{name}.pt: not a readable checkpoint" in str(error)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "x.pt", "y.pt", "z.pt"]
+
+
+def test_a_checkpoint_to_go_on_from_runs_nothing(save, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = save({"params_hash": "", "model": Call(os.system, "touch made")})
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        load_checkpoint(path)
+    assert not (tmp_path / "made").exists()

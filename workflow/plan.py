@@ -64,10 +64,10 @@ def read_params(files: list[Path], overrides: dict) -> list[tuple[str, dict]]:
     return ([("--config", overrides)] if overrides else []) + parts
 
 
-def same_params(files: list[Path], overrides: dict) -> str:
-    """Options by which a job that calls Snakemake itself gives it the same params."""
+def same_params(files: list[Path], overrides: dict, configfile: str = "--configfile") -> str:
+    """Options by which a job that calls Snakemake itself gives it the same params (`cae plan` calls the first --params)."""
     values = [f"{name}={json.dumps(value)}" for name, value in overrides.items()]
-    options = [*(["--configfile", *map(str, files)] if files else []), *(["--config", *values] if values else [])]
+    options = [*([configfile, *map(str, files)] if files else []), *(["--config", *values] if values else [])]
     return shlex.join(options)
 
 
@@ -299,6 +299,10 @@ class Plan:
     def shards_of(self, cache: str, scale: str) -> list[str]:
         n = self.params.tokenizers[self.caches[cache][0]].shards
         return [f"results/{scale}/tokens/{cache}/shards/{k}-of-{n}.npy" for k in range(1, n + 1)]
+
+    def views_of(self, cache: str) -> int:
+        """Of each image, whose tokens a cache holds."""
+        return json.loads(self.caches[cache][1])["view"]["views"]
 
     def probes_of(self, figure: str, scale: str) -> list[str]:
         """Weights of the attentive probes whose attention a figure shows: Figure 7, of all its models."""

@@ -34,7 +34,8 @@ def check_targets(rules: list, plan: Plan) -> None:
 
 def _asked() -> list[str]:
     """Targets of the command line, read by Snakemake's own parser: it shows them to no Snakefile."""
-    if Path(sys.argv[0]).stem not in ("snakemake", "__main__"):  # called from Python
+    program = Path(sys.argv[0])
+    if "snakemake" not in (program.stem, program.parent.name):  # called from Python
         return []
     given, _ = get_argument_parser().parse_known_args(sys.argv[1:])
     return [target for group in (given.targets, given.forcerun, given.until, given.prioritize) for target in group]

@@ -5,6 +5,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import timm
@@ -14,6 +15,7 @@ from cae import weights
 from cae.cli import main as cli
 from cae.errors import UserError
 from cae.files import file_hash
+from cae.models.released import convert
 from cae.models.vit import encode, patchify, sincos_positions
 from cae.params import Release, load
 from cae.tasks.import_model import main
@@ -546,3 +548,38 @@ def test_import_by_the_command_line(model, tmp_path, capsys):
     built = json.dumps(params.model_dump() | {"source": "built"})
     with pytest.raises(SystemExit, match="source: Input should be 'released'"):
         cli(["import", "--params", built, "--output", str(tmp_path / "x")])
+
+
+@pytest.mark.parametrize("name", ["cae-b-1600", "cae-l-1600"])
+def test_the_authors_files_fit_the_models_of_released_yaml(name, tmp_path):
+    """Names and shapes as published, each tensor one number seen as many: the file is small, and every tensor finds its place."""
+    params = load(ROOT / "params/released.yaml").pretraining(name)
+    release = Release(**params.model_dump(include=set(Release.model_fields)))
+    d, depth = (1024, 24) if name == "cae-l-1600" else (768, 12)
+    shapes = {"cls_token": (1, 1, d), "pos_embed": (1, 197, d), "patch_embed.proj.weight": (d, 3, 16, 16),
+              "patch_embed.proj.bias": (d,), "norm.weight": (d,), "norm.bias": (d,)}  # fmt: skip
+    for i in range(depth):
+        linear = {"attn.qkv": (3 * d, d), "attn.proj": (d, d), "mlp.fc1": (4 * d, d), "mlp.fc2": (d, 4 * d)}
+        shapes |= {f"blocks.{i}.{layer}.weight": shape for layer, shape in linear.items()}
+        shapes |= {f"blocks.{i}.{layer}.bias": shape[:1] for layer, shape in linear.items() if layer != "attn.qkv"}
+        vectors = "attn.q_bias attn.v_bias norm1.weight norm1.bias norm2.weight norm2.bias gamma_1 gamma_2"
+        shapes |= dict.fromkeys((f"blocks.{i}.{vector}" for vector in vectors.split()), (d,))
+    state = {f"encoder.{part}": torch.tensor(0.5).expand(shape) for part, shape in shapes.items()}
+    file = tmp_path / Path(params.file).name
+    torch.save({"model": state, **ONE_K}, file)
+    converted = convert(weights.read_weights(file), release)
+    assert converted.whole is None and set(converted.dropped) == {"optimizer", "epoch", "args"}
+    assert (
+        sum(tensor.numel() for tensor in converted.encoder.values()) == sum(map(math.prod, shapes.values())) + depth * d
+    )
+
+
+def test_what_the_environment_holds_is_not_written_down(model, tmp_path, monkeypatch, capsys):
+    secret = "s3cr3t-0f-th3-t0k3n"
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, secret)
+    monkeypatch.setenv("CHECKPOINTS", str(tmp_path))
+    main(model("mae", {"model": vit()}, file="$CHECKPOINTS/released.pth"), tmp_path / "imported")
+    texts = [path.read_bytes().decode(errors="replace") for path in (tmp_path / "imported").iterdir()]
+    assert len(texts) == 4 and not any(secret in text or str(tmp_path) in text for text in [*texts])
+    assert secret not in capsys.readouterr().out

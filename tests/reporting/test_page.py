@@ -307,3 +307,37 @@ def test_html_is_balanced_and_links_lead_somewhere(tmp_path, inputs):
 def test_models_that_a_scale_leaves_out_are_not_counted(tmp_path, inputs):
     html = write(tmp_path, inputs, only=["cae-b-300", "mae-b-1600"])
     assert "1 of 2 models, for 300 epochs; 1 are taken as released" in " ".join(html.split())
+
+
+def test_hostile_words_stay_words_everywhere(tmp_path, inputs):
+    """In each text of each file that the page is made of: no element, no attribute and no script comes of it."""
+    evil = "x'\"></script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}"
+    quoted = '"' + evil.replace('"', '""') + '"'
+
+    def count(html: str) -> dict[str, int]:
+        tags: dict[str, int] = {}
+
+        class Parser(HTMLParser):
+            def handle_starttag(self, tag, attrs):
+                tags[tag] = tags.get(tag, 0) + 1
+                assert not [key for key, _ in attrs if key.startswith("on")]
+
+        Parser().feed(html)
+        return tags
+
+    def files(word: str) -> list[Path]:
+        csv = CSV.replace("CAE & co", word).replace("<b>S</b>", word).replace("dvae (8 codes)", word)
+        (tmp_path / "table1.csv").write_text(csv)
+        cells = CELLS.replace("Done so.", word).replace("abc+", word).replace("work/l.log", word)
+        (tmp_path / "table1-cells.csv").write_text(cells.replace("cae-s-300,", f"{word},"))
+        (tmp_path / "models.csv").write_text(MODELS.replace("cae-b-300", word))
+        (tmp_path / "claims.csv").write_text(CLAIMS.replace("Longer is better", word).replace("Table 2", word))
+        (tmp_path / "order.csv").write_text(f"table,column,rows,spearman\ntable1,{word},14,0.5\n")
+        texts = {**TABLES["table1"], "title": word.strip('"'), "note": word.strip('"')}
+        (tmp_path / "tables.yaml").write_text(yaml.safe_dump({"table1": texts}))
+        return [tmp_path / "claims.csv", tmp_path / "order.csv", *inputs]
+
+    tame = write(tmp_path, files("word"), datasets={"x": {"layout": "imagenet", "root": "word"}})
+    wild = write(tmp_path, files(quoted), datasets={"x": {"layout": "imagenet", "root": evil}})
+    assert count(wild) == count(tame) and count(wild)["script"] == 1
+    assert "alert(1)" in wild and "{{ 7 * 7 }}" in wild  # they are told, and nothing is filled in

@@ -3,7 +3,6 @@
 import os
 import random
 import re
-import shutil
 
 import pytest
 import yaml
@@ -162,13 +161,41 @@ def test_a_figure_deleted_is_drawn_again_alone(finished):
     assert jobs == {"figure figure5", "figure5"}
 
 
-def test_a_clone_with_its_data_restored_has_nothing_to_do(finished, tmp_path):
-    finished.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
-    clone = type(finished)(tmp_path / "clone")
-    shutil.copytree(finished.path / ".dvc/cache", clone.path / ".dvc/cache")  # as `dvc fetch` from a remote would
-    clone.run("dvc", "checkout")
+@pytest.fixture(scope="module")
+def pushed(finished, tmp_path_factory):
+    """The finished tree's results in a remote; a function that clones it and pulls what is named."""
+    store = tmp_path_factory.mktemp("store")
+    finished.run("dvc", "remote", "add", "--default", "store", str(store))
+    finished.run("dvc", "push")
+    finished.run("git", "-c", "user.name=x", "-c", "user.email=x@x", "commit", "--quiet", "--all", "--message", "store")
+
+    def clone(*pulled: str):
+        tree = type(finished)(tmp_path_factory.mktemp("clone") / "of")
+        finished.run("git", "clone", "--quiet", ".", str(tree.path))
+        tree.run("dvc", "pull", *pulled)
+        return tree
+
+    return clone
+
+
+def test_who_clones_and_pulls_has_nothing_to_do(pushed):
+    clone = pushed()
     assert clone.dry_run() == {}
-    assert "Running stage" not in clone.run("dvc", "repro")
+    assert "up to date" in clone.run("dvc", "status")
+    clone.edit("params/demo.yaml", "mae-b-1600: {", "mae-b-1600: {lr: 1.0e-4, ")
+    jobs = clone.dry_run().keys()
+    assert {job.split()[1] for job in jobs if job.startswith(("pretrain_model", "probe"))} == {"mae-b-1600"}
+    assert not [job for job in jobs if job.startswith(("make_data", "train_tokenizer", "tokenize", "merge_tokens"))]
+
+
+def test_a_figure_is_drawn_again_from_its_arrays_where_nothing_else_is(pushed):
+    clone = pushed("results/demo/analyze", ".snakemake/metadata")
+    assert not (clone.path / "results/demo/pretrain").exists() and not (clone.path / "data").exists()
+    figure = "reports/demo/figures/figure5.png"
+    assert clone.dry_run(figure).keys() == {"figure figure5"}
+    clone.run("snakemake", "--cores", "1", figure)
+    assert "results/demo/analyze/figure5.npz" in (clone.path / figure).read_text()
+    assert sorted(path.name for path in (clone.path / "results/demo").iterdir()) == ["analyze"]
 
 
 def test_every_output_lies_in_one_output_of_dvc(finished):

@@ -43,7 +43,7 @@ rule claims_table:
     resources:
         **plan.machine("report"),
     params:
-        claims=[claim.model_dump() for claim in plan.claims.values()],
+        claims=lambda w: [claim.model_dump() for claim in plan.claims.values()],
         figures=as_json(plan.claimed),
         code=code_hash("cae.reporting.claims"),
     shell:

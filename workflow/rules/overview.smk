@@ -1,11 +1,27 @@
-"""The whole at a glance: the models, a picture of the DAG, and what DVC's own views show.
+"""The whole at a glance: what it costs, the models, a picture of the DAG, and what DVC's own views show.
 
 Needs: rules and params; metrics.
-Makes: reports/<scale>/tables/models.csv, reports/<scale>/figures/dag.png, reports/<scale>/metrics/, reports/<scale>/losses/.
+Makes: on the terminal the plan; reports/<scale>/tables/models.csv, reports/<scale>/figures/dag.png, reports/<scale>/metrics/,
+reports/<scale>/losses/.
 Costs: seconds, on the machine that runs Snakemake.
 """
 
 SAME_PARAMS = same_params(workflow.configfiles, workflow.config_settings.config)
+
+
+rule plan:
+    log:
+        f"work/{P.scale}/logs/plan/plan.log",
+    localrule: True
+    threads: P.resources.report.threads
+    resources:
+        **plan.machine("report"),
+    params:
+        options=lambda w: same_params(
+            workflow.configfiles, workflow.config_settings.config, "--params"
+        ),
+    shell:
+        "python -m cae plan {params.options} 2>&1 | tee {log:q}"
 
 
 rule models_table:

@@ -120,7 +120,7 @@ rule page:
     resources:
         **plan.machine("report"),
     params:
-        json=P.model_dump_json(),
+        json=lambda w: P.model_dump_json(),  # of a plain text Snakemake would fill in what stands in braces
         code=code_hash("cae.reporting.page", *map(module_of, SHOWN)),
     shell:
         "python -m cae page --scale {wildcards.scale:q} --params {params.json:q} --output {output:q} {input:q} > {log:q} 2>&1"

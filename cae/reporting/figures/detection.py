@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from cae.reporting.figures.style import COLOURS, picture_rows, read_examples
+from cae.reporting.figures.style import COLOURS, picture_rows, plain, read_examples
 
 CAPTION = """Mask R-CNN: validation images of the data set coco, their objects, and what the fine-tuned models find, with
     scores: the surest of each image, and all from 0.3 on."""
@@ -33,6 +33,6 @@ def objects(ax, names, scores, boxes, labels, masks) -> None:
         ax.imshow(cover, interpolation="nearest")
         corner = left - 0.5, top - 0.5
         ax.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1))
-        said = names[labels[i]] + ("" if scores is None else f" {scores[i]:.2f}".replace("0.", "."))
+        said = plain(names[labels[i]]) + ("" if scores is None else f" {scores[i]:.2f}".replace("0.", "."))
         box = dict(facecolor=colour, edgecolor="none", pad=0.5)
         ax.text(*corner, said, fontsize=4, color="white", va="top", bbox=box, clip_on=True)

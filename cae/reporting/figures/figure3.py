@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
-from cae.reporting.figures.style import COLOURS, picture_rows
+from cae.reporting.figures.style import COLOURS, picture_rows, plain
 
 CAPTION = """Random block-wise sampling (top) and random cropping (bottom). Random block-wise sampling is used in CAE: grey
     patches are masked. Random cropping is a key data-augmentation scheme for contrastive pretraining. Right, of many draws:
@@ -25,7 +25,7 @@ def draw(path: str):
         lines = np.arange(1, patches) * size / patches - 0.5
         axes[0, i].hlines(lines, -0.5, size - 0.5, "white", linewidth=0.4)
         axes[0, i].vlines(lines, -0.5, size - 0.5, "white", linewidth=0.4)
-        axes[0, i].set_title(data["labels"][i])
+        axes[0, i].set_title(plain(data["labels"][i]))
         for k, (left, top, right, bottom) in enumerate(boxes):
             corner, sides = (left - 0.5, top - 0.5), (right - left, bottom - top)
             for colour, width in (("white", 3), (COLOURS[k % len(COLOURS)], 1.6)):  # a white rim: seen on any image

@@ -63,7 +63,7 @@ def name_categories(figure, names: np.ndarray, shown: list[int], marker: str, ma
     if len(names) <= 20:
         colours, style = category_colours(len(names)), dict(linestyle="", marker=marker, markersize=markersize)
         marks = [plt.Line2D([], [], color=colours[k], **style) for k in shown]
-        figure.legend(marks, names[shown], loc="outside lower center", ncols=6, handletextpad=0.1)
+        figure.legend(marks, [plain(names[k]) for k in shown], loc="outside lower center", ncols=6, handletextpad=0.1)
 
 
 def read_examples(paths) -> tuple[list[np.ndarray], np.ndarray, dict[str, dict]]:
@@ -71,6 +71,11 @@ def read_examples(paths) -> tuple[list[np.ndarray], np.ndarray, dict[str, dict]]
     examples = {Path(path).parent.name: dict(np.load(path)) for path in paths}
     first = next(iter(examples.values()))
     return in_order(first, "image"), first["names"], examples
+
+
+def plain(text: str) -> str:
+    """A text of the data's, for matplotlib to draw as it is: what stands between dollars would be a formula, or fail as one."""
+    return str(text).replace("$", r"\$")
 
 
 def in_order(data: dict, key: str) -> list[np.ndarray]:

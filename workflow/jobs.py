@@ -1,0 +1,64 @@
+"""All jobs of a scale, as Snakemake plans them: its own DAG, built of the Snakefile, nothing run."""
+
+import io
+import os
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from snakemake.api import SnakemakeApi
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+from cae.errors import UserError
+from workflow.cost import Work
+
+
+@dataclass(eq=False)
+class Job:
+    rule: str
+    wildcards: dict[str, str]
+    gpus: int = 0
+    left: bool = True  # to be run
+    work: Work = Work()  # what it costs, where that was asked
+    needs: list["Job"] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+
+
+def jobs_of(files: list[Path], overrides: dict, targets: tuple[str, ...] = ("all",)) -> list[Job]:
+    """All jobs of the DAG of some rules, done or not, each once; `files` and `overrides`: Snakemake's --configfile, --config."""
+    if not Path("Snakefile").exists():
+        raise UserError(f"no Snakefile in {os.getcwd()}: call it in the folder of the workflow")
+    # Content is compared at any size, as in profiles/default.
+    settings = DAGSettings(targets=set(targets), max_checksum_file_size=1 << 40, print_dag_as="dot")
+    try:
+        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+            planned = api.workflow(
+                resource_settings=ResourceSettings(cores=1), snakefile=Path("Snakefile"),
+                config_settings=ConfigSettings(configfiles=[file.absolute() for file in files], config=overrides),
+            )  # fmt: skip
+            with redirect_stdout(io.StringIO()):
+                planned.dag(settings).printdag()
+            dag = planned._workflow.dag
+    except WorkflowError as error:
+        raise UserError(str(error)) from None
+    jobs = {
+        job: Job(job.rule.name, dict(job.wildcards_dict), job.resources.get("gpu", 0), dag.needrun(job),
+                 inputs=list(map(str, job.input)), outputs=list(map(str, job.output)))
+        for job in dag.jobs
+    }  # fmt: skip
+    for job, found in jobs.items():
+        found.needs = [jobs[other] for other in dag.dependencies[job]]
+    return list(jobs.values())
+
+
+def all_needed(jobs: list[Job]) -> list[Job]:
+    """`jobs` and what they wait for, directly or not, each once."""
+    found, todo = {}, list(jobs)
+    while todo:
+        job = todo.pop()
+        if job not in found:
+            found[job] = None
+            todo += job.needs
+    return list(found)
