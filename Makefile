@@ -1,5 +1,6 @@
 # make report   the demo scale, from nothing to reports/demo/index.html; SCALE=demo-all is that of params/demo-all.yaml
 # make test     all tests
+# make test-slurm  jobs on a real Slurm, which it starts, and what goes wrong there: half an hour, root only; ONLY='-k squeue' takes a part
 # make lint     style of Python and Snakemake files
 # The environment, .venv, is made on the way: exactly requirements.lock, then this project.
 
@@ -11,7 +12,7 @@ scales := $(sort $(patsubst params/%.yaml,%,$(shell grep -l "^scale:" params/*.y
 $(error params/$(SCALE).yaml: no such file; SCALE is one of: $(scales))
 endif
 
-.PHONY: report test lint
+.PHONY: report test test-slurm lint
 
 report: .venv/ready
 	$(run) snakemake --cores all --configfile params/$(SCALE).yaml
@@ -19,6 +20,9 @@ report: .venv/ready
 
 test: .venv/ready
 	$(run) pytest -n 2 --dist loadgroup
+
+test-slurm: .venv/ready
+	$(run) pytest -n 0 -m slurm tests/slurm $(ONLY)
 
 lint: .venv/ready
 	$(run) ruff check .

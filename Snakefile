@@ -15,7 +15,7 @@ from cae.data.manifests import verify
 from cae.errors import UserError
 from cae.params import validate
 from cae.reporting.figures import caption_of, module_of
-from workflow import failures, terminal
+from workflow import failures, slurm, terminal
 from workflow.code_hash import code_hash
 from workflow.plan import (
     DETECTORS,
@@ -97,6 +97,7 @@ PREVIOUS = Path("work", P.scale, "previous")
 
 
 onstart:
+    slurm.start(workflow, Path("work", P.scale, "slurm"))
     failures.keep(workflow.dag.needrun_jobs(), PREVIOUS)
     terminal.start(workflow)
 
