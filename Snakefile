@@ -87,6 +87,13 @@ include: "workflow/rules/claims.smk"
 include: "workflow/rules/overview.smk"
 
 
+resource_scopes:
+    short="local",  # of the jobs of a group, not of all
+
+
+slurm.group_short_jobs(workflow)
+
+
 try:
     check_targets(list(workflow.rules), plan)
 except UserError as error:

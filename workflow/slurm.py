@@ -24,6 +24,15 @@ def start(workflow, notes: Path) -> None:
         Takeover(executor, workflow.dag, notes)
 
 
+def group_short_jobs(workflow) -> None:
+    """Where the profile says of a rule how many of its short jobs are sent at a time (`group-components`), so that they wait
+    once. None of them waits for another: groups of several rules could wait for each other for ever."""
+    for each in workflow.rules:
+        if "short" in each.resources:
+            # Asked for each job: the profile is not known yet.
+            each.group = lambda w, name=each.name: name if name in workflow.group_settings.group_components else None
+
+
 class Takeover:
     """Stands between the scheduler and its executor."""
 

@@ -78,7 +78,12 @@ def lacking(accounts: bool = False) -> str | None:
 class Cluster:
     def __init__(self, folder: Path):
         self.folder = folder
-        self.environment = {**os.environ, "PATH": f"{folder}/bin:{PATH}", "SLURM_CONF": str(folder / "slurm.conf")}
+        self.environment = {
+            **os.environ,
+            "PATH": f"{folder}/bin:{PATH}",
+            "SLURM_CONF": str(folder / "slurm.conf"),
+            "MASTER_ADDR": "127.0.0.1",  # where processes of one job meet; by rule the first node, but ours are no hosts' names
+        }
 
     def run(self, *command: str, limit: float = 60) -> str:
         """What a command of Slurm prints."""

@@ -21,7 +21,7 @@ TIMES = "seconds", "images_per_second"
 LIMIT = 400  # seconds that any run may take
 MODEL, CHAIN = "cae-b-300-pixels", "cae-b-300"
 PRETRAINED = f"results/tiny/pretrain/{MODEL}/model.safetensors"
-PROBED = f"results/tiny/attentive/{CHAIN}/model.safetensors"
+PROBED = [f"results/tiny/attentive/{model}/model.safetensors" for model in (MODEL, CHAIN)]
 PARAMS = {
     **TINY,
     "base": "demo.yaml",
@@ -40,6 +40,7 @@ class Project:
 
     def __init__(self, path: Path, cluster: Cluster | None = None, *options: str):
         self.path, self.cluster, self.options = path, cluster, options
+        self.more: list[str] = []  # files of params above params/tiny.yaml
         self.earlier = cluster.jobs().keys() if cluster else ()
 
     @contextmanager
@@ -50,7 +51,7 @@ class Project:
         for name in ("PYTHONPATH", "SNAKEMAKE_PROFILE"):  # the copy's modules, not those of the tests
             environment.pop(name, None)
         where = ["--profile", "slurm", *self.options] if self.cluster else ["--cores", "1"]
-        command = ["snakemake", *where, "--configfile", "params/tiny.yaml", *options, "--", *targets]
+        command = ["snakemake", *where, "--configfile", "params/tiny.yaml", *self.more, *options, "--", *targets]
         with tempfile.TemporaryFile("w+") as out:
             streams = dict(stdout=out, stderr=out)
             process = subprocess.Popen(command, cwd=self.path, env=environment, start_new_session=True, **streams)
