@@ -301,7 +301,7 @@ class Plan:
             return self.machine(step) | resources | {"launcher": ""}
         each = max(1, need.threads // need.processes)
         started = f"--nodes={need.nodes} --ntasks-per-node={need.processes} --cpus-per-task={each} --kill-on-bad-exit=1"
-        resources |= {"nodes": need.nodes, "cpus_per_task": each, "mpi": "srun", "launcher": f"srun {started}"}
+        resources |= {"nodes": need.nodes, "cpus_per_task": each, "mpi": "srun", "launcher": f"srun {started} "}
         if need.gpus:
             resources["gres"] = f"gpu:{need.gpus}"  # of each node
         # The Slurm plugin refuses to be told of one task a node.

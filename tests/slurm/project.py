@@ -18,7 +18,7 @@ from tests.slurm.cluster import Cluster, wait
 
 PARTS = "Snakefile", "workflow", "cae", "params", "profiles", "slurm"
 TIMES = "seconds", "images_per_second"
-LIMIT = 400  # seconds that any run may take
+LIMIT = 1200  # seconds that any run may take
 MODEL, CHAIN = "cae-b-300-pixels", "cae-b-300"
 PRETRAINED = f"results/tiny/pretrain/{MODEL}/model.safetensors"
 PROBED = [f"results/tiny/attentive/{model}/model.safetensors" for model in (MODEL, CHAIN)]
@@ -93,7 +93,7 @@ class Project:
     def training(self) -> psutil.Process:
         """The process that pretrains, once it has something to show."""
         metrics = self.path / f"work/tiny/pretrain/{MODEL}/metrics.jsonl"
-        wait(lambda: metrics.exists() and metrics.read_text(), "the first row of metrics", 120)
+        wait(lambda: metrics.exists() and metrics.read_text(), "the first row of metrics", 300)
         (process,) = self.trainings()
         return process
 

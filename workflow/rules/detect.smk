@@ -35,7 +35,7 @@ rule detect:
         ),
         code=code_hash("cae.tasks.detect"),
     shell:
-        "{resources.launcher} python -m cae detect"
+        "{resources.launcher}python -m cae detect"
         " --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.node_gpus}"
         " --work work/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q} --code {params.code}"

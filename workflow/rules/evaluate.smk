@@ -100,7 +100,7 @@ rule finetune:
         ),
         code=code_hash("cae.tasks.finetune"),
     shell:
-        "{resources.launcher} python -m cae finetune"
+        "{resources.launcher}python -m cae finetune"
         " --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.node_gpus}"
         " --work work/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q} --code {params.code}"

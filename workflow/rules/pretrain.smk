@@ -47,7 +47,7 @@ rule pretrain_model:
             "cae.tasks.pretrain", f"cae.models.{plan.recipes[w.model].method}"
         ),
     shell:
-        "{resources.launcher} python -m cae pretrain"
+        "{resources.launcher}python -m cae pretrain"
         " --data {input.data:q} {params.targets} --params {params.json:q}"
         " --threads {threads} --gpus {resources.node_gpus} --work work/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --code {params.code} --output results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"

@@ -32,7 +32,7 @@ rule segment:
         ),
         code=code_hash("cae.tasks.segment"),
     shell:
-        "{resources.launcher} python -m cae segment"
+        "{resources.launcher}python -m cae segment"
         " --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --params {params.json:q} --threads {threads} --gpus {resources.node_gpus}"
         " --work work/{wildcards.scale:q}/ade20k/{wildcards.model:q}/{wildcards.lr:q} --code {params.code}"

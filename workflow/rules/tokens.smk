@@ -55,7 +55,7 @@ rule train_tokenizer:
             "cae.tasks.train_tokenizer", plan.tokenizer_module(w.tokenizer)
         ),
     shell:
-        "{resources.launcher} python -m cae train-tokenizer"
+        "{resources.launcher}python -m cae train-tokenizer"
         " --data {input.data:q} --params {params.json:q}"
         " --threads {threads} --gpus {resources.node_gpus} --work work/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q}"
         " --code {params.code} --output results/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q}"
