@@ -1,6 +1,8 @@
 # make report   the demo scale, from nothing to reports/demo/index.html; SCALE=demo-all is that of params/demo-all.yaml
+# make redraw   a report that is kept in the repository, its tables and figures from its numbers: SCALE=photos
 # make test     all tests but the slow
 # make test-slow  demo-all cut down, every step of it run
+# make test-slurm  jobs on a real Slurm, which it starts, and what goes wrong there: half an hour, root only; ONLY='-k squeue' takes a part
 # make lint     style of Python and Snakemake files
 # The environment, .venv, is made on the way: exactly requirements.lock, then this project.
 
@@ -12,10 +14,16 @@ scales := $(sort $(patsubst params/%.yaml,%,$(shell grep -l "^scale:" params/*.y
 $(error params/$(SCALE).yaml: no such file; SCALE is one of: $(scales))
 endif
 
-.PHONY: report test test-slow lint
+.PHONY: report redraw test test-slow test-slurm lint
 
 report: .venv/ready
 	$(run) snakemake --cores all --configfile params/$(SCALE).yaml
+	@echo "reports/$(SCALE)/index.html"
+
+redraw: .venv/ready
+	@test -d reports/$(SCALE)/published || { echo "reports/$(SCALE)/published: no such folder; SCALE is one of those that are kept"; exit 1; }
+	cp -R reports/$(SCALE)/published/. .
+	$(run) snakemake report --cores all --configfile params/$(SCALE).yaml
 	@echo "reports/$(SCALE)/index.html"
 
 test: .venv/ready
@@ -23,6 +31,9 @@ test: .venv/ready
 
 test-slow: .venv/ready
 	$(run) pytest -n 0 -m slow
+
+test-slurm: .venv/ready
+	$(run) pytest -n 0 -m slurm tests/slurm $(ONLY)
 
 lint: .venv/ready
 	$(run) ruff check .

@@ -16,7 +16,7 @@ from cae.data.manifests import verify
 from cae.errors import UserError
 from cae.params import validate
 from cae.reporting.figures import caption_of, module_of
-from workflow import failures, terminal
+from workflow import failures, slurm, terminal
 from workflow.code_hash import code_hash
 from workflow.plan import (
     DETECTORS,
@@ -89,6 +89,13 @@ include: "workflow/rules/claims.smk"
 include: "workflow/rules/overview.smk"
 
 
+resource_scopes:
+    short="local",  # of the jobs of a group, not of all
+
+
+slurm.group_short_jobs(workflow)
+
+
 try:
     check_targets(list(workflow.rules), plan)
 except UserError as error:
@@ -99,6 +106,7 @@ PREVIOUS = Path("work", P.scale, "previous")
 
 
 onstart:
+    slurm.start(workflow, Path("work", P.scale, "slurm"))
     failures.keep(workflow.dag.needrun_jobs(), PREVIOUS)
     terminal.start(workflow)
 

@@ -38,6 +38,7 @@ def drop_replaced(previous: Path) -> None:
 def tell_at_exit(jobs, previous: Path) -> None:
     """Prints the end of each failed job's log, when Snakemake has said its last word."""
     parts = []
+    jobs = [part for job in jobs for part in (job.jobs if job.is_group() else [job])]
     for job in sorted(jobs, key=lambda job: list(map(str, job.log))):
         lines = [line for log in job.log if Path(log).exists() for line in _lines(Path(log))]
         parts.append(f"\nFailed: {job.rule.name} {' '.join(job.wildcards_dict.values())}; the end of {job.log}:")

@@ -36,6 +36,7 @@ SEEN = ("seed", "view", "image")  # what an image's tokens depend on besides the
 ENCODER = [
     f"results/{{scale}}/pretrain/{{model}}/{file}" for file in ("model.safetensors", "config.json", "provenance.json")
 ]
+SHORT = 10  # minutes: jobs that ask for no more wait in a queue together
 KINDS = {"dvae": "d-VAE", "dalle": "DALL-E", "vqgan": "VQGAN"}  # of tokenizers
 
 # Jobs run the Python that runs Snakemake, its environment activated or not.
@@ -315,9 +316,25 @@ class Plan:
         return self.json("seed", "precision", *crops, images=getattr(self.params.analyses, figure).images)
 
     def machine(self, step: str) -> dict:
-        """A rule's `resources`. `gpu` is the name that the Slurm plugin knows."""
+        """A rule's `resources`. `gpu` is the name that the Slurm plugin knows; `short` that of what is sent in groups."""
         need = getattr(self.params.resources, step)
-        return {"mem_mb": need.mem_mb, "runtime": need.runtime, "gpu": need.gpus}
+        short = {"short": 1} if need.runtime <= SHORT else {}
+        return {"mem_mb": need.mem_mb, "runtime": need.runtime, "gpu": need.gpus} | short
+
+    def machines(self, step: str) -> dict:
+        """The same of a step that trains, perhaps on several nodes: there srun starts a process for each GPU. Resources are
+        never a reason to run again, so that another number of nodes trains nothing anew."""
+        need = getattr(self.params.resources, step)
+        resources = {"mem_mb": need.mem_mb, "runtime": need.runtime, "node_gpus": need.gpus}
+        if need.nodes == 1:
+            return self.machine(step) | resources | {"launcher": ""}
+        each = max(1, need.threads // need.processes)
+        started = f"--nodes={need.nodes} --ntasks-per-node={need.processes} --cpus-per-task={each} --kill-on-bad-exit=1"
+        resources |= {"nodes": need.nodes, "cpus_per_task": each, "mpi": "srun", "launcher": f"srun {started} "}
+        if need.gpus:
+            resources["gres"] = f"gpu:{need.gpus}"  # of each node
+        # The Slurm plugin refuses to be told of one task a node.
+        return resources | ({"tasks_per_node": need.gpus} if need.gpus > 1 else {"tasks": need.nodes})
 
     def json(self, *keys: str, **parts) -> str:
         """The params under `keys`, and `parts`, as one JSON text: all that a job is told, and reruns by."""

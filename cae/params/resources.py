@@ -1,23 +1,39 @@
-"""`resources`: what each step may ask of a machine."""
+"""`resources`: what each step may ask of a machine; and, of those that train, on how many such machines at once."""
 
 from cae.params.strict import NonNegative, Positive, Strict
 
 
 class Resources(Strict):
+    """Of each node."""
+
     threads: Positive
     mem_mb: Positive
     runtime: Positive  # minutes
     gpus: NonNegative = 0
 
+    @property
+    def processes(self) -> int:
+        """One for each GPU; on a CPU one."""
+        return max(1, self.gpus)
+
+
+class ManyNodes(Resources):
+    nodes: Positive = 1
+
+    @property
+    def devices(self) -> int:
+        """Processes that share a batch."""
+        return self.nodes * self.processes
+
 
 class AllResources(Strict):
     index: Resources
-    tokenizer: Resources
+    tokenizer: ManyNodes
     tokens: Resources
-    pretrain: Resources
+    pretrain: ManyNodes
     probe: Resources
-    finetune: Resources
-    segment: Resources
-    detect: Resources
+    finetune: ManyNodes
+    segment: ManyNodes
+    detect: ManyNodes
     analyze: Resources
     report: Resources

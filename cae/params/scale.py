@@ -92,7 +92,7 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def models_fit(self):
-        devices = max(1, self.resources.pretrain.gpus)
+        devices = self.resources.pretrain.devices
         for name, model in self.pretrainings().items():
             grid, wanted = model.image.grid, model.target_tokenizer
             if wanted and not self.tokenizers[wanted].gives(grid):
@@ -116,7 +116,7 @@ class Params(Strict):
     @model_validator(mode="after")
     def downstream_fits(self):
         for section, recipe in self.downstream().items():
-            devices = max(1, getattr(self.resources, recipe.step).gpus)
+            devices = getattr(self.resources, recipe.step).devices
             if recipe.batch_size % (recipe.micro_batch * devices):
                 message = f"batch_size {recipe.batch_size} is not a multiple of micro_batch x {devices} GPUs"
                 raise refusal(f"{section}.{message}", "resources", recipe.step, "gpus")

@@ -1,10 +1,12 @@
 """Where a job computes, how precisely, and what the processes of one run tell each other."""
 
+import os
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, distributed
 
+from cae.errors import UserError
 from cae.params import Precision
 
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}  # our names of them, and Fabric's
@@ -17,22 +19,36 @@ def pick_device(threads: int, gpus: int) -> str:
 
 
 def start(threads: int, gpus: int, precision: Precision = "auto"):
-    """A lightning_fabric.Fabric on `gpus` GPUs, or on the CPU with `threads` threads."""
+    """A lightning_fabric.Fabric on `gpus` GPUs of this node, or on its CPU with `threads` threads.
+
+    Started as one of several by torchrun or srun, on one node or on many, this process joins the others. Else Fabric starts
+    a process for each further GPU.
+    """
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment
+    from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 
     if gpus and not torch.cuda.is_available():
         print("no GPU here: running on the CPU", flush=True)
         gpus = 0
-    device = "cuda" if gpus else "cpu"
+    device, here, nodes = "cuda" if gpus else "cpu", gpus or 1, 1
+    environment = LightningEnvironment()  # a Slurm job without srun's tasks, too, is a single process
+    if TorchElasticEnvironment.detect():
+        environment, here = TorchElasticEnvironment(), int(os.environ["LOCAL_WORLD_SIZE"])
+    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
+        environment, here = SLURMEnvironment(), int(os.environ["SLURM_NTASKS_PER_NODE"])
+    if environment.creates_processes_externally:
+        if gpus not in (0, here):
+            raise UserError(f"{here} processes were started on a node, to share {gpus} GPUs; start one for each")
+        nodes = environment.world_size() // here
     fabric = Fabric(
         accelerator=device,
-        devices=gpus or 1,
+        devices=here,
+        num_nodes=nodes,
         precision=PRECISIONS[arithmetic(device, precision)],
-        plugins=LightningEnvironment(),  # starts a process a GPU; inside a Slurm job it would expect them to be there
+        plugins=environment,
     )
     fabric.launch()
-    torch.set_num_threads(max(1, threads // fabric.world_size))
+    torch.set_num_threads(max(1, threads // here))
     return fabric
 
 

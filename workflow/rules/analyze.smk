@@ -54,8 +54,7 @@ rule reconstruct:
         "work/{scale}/benchmarks/reconstruct/figure4.tsv"
     threads: 1
     resources:
-        mem_mb=P.resources.analyze.mem_mb,
-        runtime=P.resources.analyze.runtime,
+        **plan.machine("analyze") | {"gpu": 0},
     params:
         folders=lambda w: expand(
             "results/{s}/pretrain/{model}", s=w.scale, model=P.analyses.figure4.models

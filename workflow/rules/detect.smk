@@ -26,7 +26,7 @@ rule detect:
     priority: 1
     threads: P.resources.detect.threads
     resources:
-        **plan.machine("detect"),
+        **plan.machines("detect"),
     params:
         json=lambda w: plan.evaluation_json(
             w.model,
@@ -35,8 +35,9 @@ rule detect:
         ),
         code=code_hash("cae.tasks.detect"),
     shell:
-        "python -m cae detect --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
-        " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
+        "{resources.launcher}python -m cae detect"
+        " --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.node_gpus}"
         " --work work/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q} --code {params.code}"
         " --metrics {output.metrics:q} --output results/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q}"
         " > {log:q} 2>&1"

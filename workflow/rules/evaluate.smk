@@ -93,15 +93,16 @@ rule finetune:
     priority: 1
     threads: P.resources.finetune.threads
     resources:
-        **plan.machine("finetune"),
+        **plan.machines("finetune"),
     params:
         json=lambda w: plan.evaluation_json(
             w.model, **P.finetuning(w.model, w.protocol).model_dump()
         ),
         code=code_hash("cae.tasks.finetune"),
     shell:
-        "python -m cae finetune --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
-        " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
+        "{resources.launcher}python -m cae finetune"
+        " --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.node_gpus}"
         " --work work/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q} --code {params.code}"
         " --metrics {output.metrics:q} --output results/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q}"
         " > {log:q} 2>&1"

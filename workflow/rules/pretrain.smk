@@ -38,7 +38,7 @@ rule pretrain_model:
     priority: lambda w: EARLY + plan.recipes[w.model].epochs  # the longest first: much waits for it
     threads: P.resources.pretrain.threads
     resources:
-        **plan.machine("pretrain"),
+        **plan.machines("pretrain"),
     params:
         json=lambda w: plan.json(**plan.recipes[w.model].model_dump()),
         targets=lambda w: plan.target_options(w.model, w.scale),
@@ -47,8 +47,9 @@ rule pretrain_model:
             "cae.tasks.pretrain", f"cae.models.{plan.recipes[w.model].method}"
         ),
     shell:
-        "python -m cae pretrain --data {input.data:q} {params.targets} --params {params.json:q}"
-        " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        "{resources.launcher}python -m cae pretrain"
+        " --data {input.data:q} {params.targets} --params {params.json:q}"
+        " --threads {threads} --gpus {resources.node_gpus} --work work/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --code {params.code} --output results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " > {log:q} 2>&1"
 
@@ -68,8 +69,7 @@ rule import_model:
     priority: FIRST  # what cannot be found is told in the first seconds
     threads: 1
     resources:
-        mem_mb=P.resources.analyze.mem_mb,
-        runtime=P.resources.analyze.runtime,
+        **plan.machine("report") | {"mem_mb": P.resources.analyze.mem_mb},
     params:
         json=lambda w: plan.release_json(w.model),
         code=code_hash("cae.tasks.import_model"),

@@ -25,15 +25,16 @@ rule segment:
     priority: 1
     threads: P.resources.segment.threads
     resources:
-        **plan.machine("segment"),
+        **plan.machines("segment"),
     params:
         json=lambda w: plan.evaluation_json(
             w.model, **P.segmenting(w.model)[float(w.lr)].model_dump()
         ),
         code=code_hash("cae.tasks.segment"),
     shell:
-        "python -m cae segment --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
-        " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
+        "{resources.launcher}python -m cae segment"
+        " --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        " --params {params.json:q} --threads {threads} --gpus {resources.node_gpus}"
         " --work work/{wildcards.scale:q}/ade20k/{wildcards.model:q}/{wildcards.lr:q} --code {params.code}"
         " --output results/{wildcards.scale:q}/ade20k/{wildcards.model:q}/{wildcards.lr:q} > {log:q} 2>&1"
 

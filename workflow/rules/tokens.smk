@@ -46,7 +46,7 @@ rule train_tokenizer:
     priority: FIRST
     threads: P.resources.tokenizer.threads
     resources:
-        **plan.machine("tokenizer"),
+        **plan.machines("tokenizer"),
     params:
         json=lambda w: plan.tokenizer_json(
             w.tokenizer, "image", "view", "seed", "precision"
@@ -55,8 +55,9 @@ rule train_tokenizer:
             "cae.tasks.train_tokenizer", plan.tokenizer_module(w.tokenizer)
         ),
     shell:
-        "python -m cae train-tokenizer --data {input.data:q} --params {params.json:q}"
-        " --threads {threads} --gpus {resources.gpu} --work work/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q}"
+        "{resources.launcher}python -m cae train-tokenizer"
+        " --data {input.data:q} --params {params.json:q}"
+        " --threads {threads} --gpus {resources.node_gpus} --work work/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q}"
         " --code {params.code} --output results/{wildcards.scale:q}/tokenizers/{wildcards.tokenizer:q}"
         " > {log:q} 2>&1"
 
@@ -127,8 +128,7 @@ rule merge_tokens:
     priority: FIRST
     threads: 1
     resources:
-        mem_mb=P.resources.tokens.mem_mb,
-        runtime=P.resources.tokens.runtime,
+        **plan.machine("tokens") | {"gpu": 0},
     params:
         tokenizer=lambda w: plan.tokenizer_folder(w.cache, w.scale),
         json=lambda w: plan.caches[w.cache][1],
