@@ -85,6 +85,7 @@ include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/overview.smk"
+include: "workflow/rules/publish.smk"
 
 
 try:

@@ -212,6 +212,12 @@ def page(a):
     main(a.scale, json.loads(a.params), a.inputs, a.output)
 
 
+def publish(a):
+    from cae.reporting.publication import main
+
+    main(a.scale, a.inputs, a.output)
+
+
 COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
     "make": (make, "layout root seed classes batches threads output"),
     "index": (index, "layout root classes batches threads output"),
@@ -237,6 +243,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "models": (models, "scale output inputs"),
     "metrics": (metrics, "params output inputs"),
     "page": (page, "scale params output inputs"),
+    "publish": (publish, "scale output inputs"),
 }
 
 
