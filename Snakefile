@@ -87,6 +87,7 @@ include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/overview.smk"
+include: "workflow/rules/publish.smk"
 
 
 resource_scopes:

@@ -229,6 +229,12 @@ def stages(a):
     main(a.params, a.output)
 
 
+def publish(a):
+    from cae.reporting.publication import main
+
+    main(a.scale, a.inputs, a.output)
+
+
 COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
     "make": (make, "layout root seed scenes classes batches threads output"),
     "index": (index, "layout root classes batches threads output"),
@@ -254,6 +260,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "models": (models, "scale output inputs"),
     "metrics": (metrics, "params output inputs"),
     "page": (page, "scale params output inputs"),
+    "publish": (publish, "scale output inputs"),
     "plan": (plan, "params config rates flops float32-flops utilisation"),
     "stages": (stages, "params output"),
 }

@@ -257,6 +257,16 @@ class Plan:
     def metrics_of(self, table: str, scale: str) -> list[str]:
         return [f"results/{scale}/evaluate/{protocol}/{model}.json" for protocol, model in self.cells_of(table)]
 
+    def drawn_and_told(self, scale: str) -> list[str]:
+        """All that tables, figures and page are made of: metrics, arrays, manifests; no checkpoints, no images."""
+        files = [f"evaluate/{protocol}/{model}.json" for protocol, model in self.cells]
+        files += [f"pretrain/{model}/provenance.json" for model in self.models]
+        files += [f"pretrain/{model}/metrics.jsonl" for model in self.trained]
+        files += [file for figure in self.figures for file in self.drawn_from[figure]]
+        return unique(f"results/{scale}/{file}" for file in files) + [
+            f"data/{scale}/{name}.json" for name in self.counted
+        ]
+
     def searched(self, model: str, scale: str) -> list[str]:
         """Metrics of a model's segmentation at each learning rate that is searched."""
         folder = f"results/{scale}/ade20k/{model}"

@@ -1,0 +1,72 @@
+"""A report that is kept in the repository: a page in Markdown and, beside it, the small files it was made of."""
+
+import re
+import shutil
+from pathlib import Path
+
+from cae.errors import UserError
+from cae.files import atomic, read_json, write_text
+from cae.reporting.figures import caption_of
+from cae.reporting.models import read_lines
+from cae.reporting.page import heading, image_counts
+
+LARGEST = 5 << 20  # bytes of all together: every clone carries them
+PAGE = """\
+# Context Autoencoder, scale {scale}
+
+Made by `snakemake publish --configfile params/{scale}.yaml`, not edited by hand. `make redraw SCALE={scale}` draws all of it
+again, from the numbers and arrays in `published/`: no images, no checkpoints.
+
+- Data: {data}.
+- Pretraining: {trained} models and {hours:.1f} hours in all, with seeds {seeds}.
+- Arithmetic: {precisions}. Revisions: {revisions}.
+"""
+
+
+def main(scale: str, inputs: list[str], output: str) -> None:
+    """Write the page `output` (.md) from `inputs`: tables (.md) and figures (.png) below its folder, shown in their order; all
+    else, results and manifests, is copied into published/ beside it, each under its own path.
+
+    Raises UserError where all of it is more than 5 MB.
+    """
+    paths, folder = list(map(Path, inputs)), Path(output).parent
+    if (size := sum(path.stat().st_size for path in paths)) > LARGEST:
+        largest = max(paths, key=lambda path: path.stat().st_size)
+        raise UserError(f"{folder}: {size / 2**20:.1f} MB are too much to publish; the largest file is {largest}")
+    kept = [path for path in paths if path.suffix not in (".md", ".png")]
+    shutil.rmtree(folder / "published", ignore_errors=True)
+    for path in kept:
+        with atomic(folder / "published" / path) as temporary:
+            shutil.copy(path, temporary)
+    parts = [facts(scale, kept)]
+    for path in paths:
+        if path.suffix == ".md":
+            parts.append(re.sub(rf"^# (.*), scale {scale}$", r"## \1", path.read_text(), count=1, flags=re.MULTILINE))
+        if path.suffix == ".png":
+            kind, _, which = path.stem.partition("-")
+            parts.append(f"## {heading(kind)} {which}".rstrip())
+            parts.append(f"![{path.stem}]({path.relative_to(folder)})\n\n{caption_of(path.stem)}")
+    write_text(output, "\n\n".join(part.strip() for part in parts) + "\n")
+
+
+def facts(scale: str, kept: list[Path]) -> str:
+    """What the page says first."""
+    cells = [read_json(path) for path in kept if "evaluate" in path.parts]
+    about = [read_json(path) for path in kept if path.name == "provenance.json"]
+    runs = [read_lines(path)[-1]["seconds"] for path in kept if path.name == "metrics.jsonl"]
+    counts = {path.stem: image_counts(path) for path in kept if path.parts[0] == "data"}
+
+    def each(key: str, of: list[dict]) -> str:
+        return ", ".join(sorted({str(one[key]) for one in of}))
+
+    return PAGE.format(
+        scale=scale,
+        data="; ".join(
+            f"{name}: {train:,} images to train on, {val:,} to validate" for name, (train, val) in counts.items()
+        ),
+        trained=len(runs),
+        hours=sum(runs) / 3600,
+        seeds=each("seed", [one["params"] for one in about if "seed" in one["params"]]),
+        precisions=each("precision", cells),
+        revisions=each("revision", cells),
+    )
