@@ -37,6 +37,8 @@ SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=10
+# squeue is asked about all jobs of a test.
+MinJobAge=7200
 MailProg=/bin/true
 {accounts}
 NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={one} CPUs=4 RealMemory=16000
