@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 MINE = """
 base: demo.yaml
@@ -30,3 +31,23 @@ def test_every_table_and_figure_has_its_category_and_caption(tree):
     assert kinds.keys() == shown and "Other" not in kinds.values()
     assert all(len(re.sub("<[^>]*>", "", results[path]["caption"])) > 50 for path in shown)
     assert "Pretraining: loss terms against images seen" in results["reports/demo/figures/training.png"]["caption"]
+
+
+def test_a_report_that_is_kept_is_drawn_again_from_what_it_was_made_of_alone(tree):
+    """In a plain clone, with neither data nor checkpoints: nothing but tables, figures and the page."""
+    (tree.path / "params/mine.yaml").write_text(MINE)
+    asked = ("--configfile", "params/mine.yaml", "--")
+    tree.run("snakemake", "--cores", "2", *asked[:2])
+    job = tree.dry_run("--printshellcmds", *asked, "publish")["publication"]
+    kept = re.findall(r" ((?:results|data)/[^ ]+)", re.search(r"python -m cae publish .*", job)[0])
+    assert any(path.startswith("results/demo/evaluate/") for path in kept) and "data/demo/imagenet.json" in kept
+    assert not any(path.endswith((".safetensors", ".ckpt", ".npy")) for path in kept)
+    for path in kept:
+        (tree.path / "kept" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree.path / path).rename(tree.path / "kept" / path)
+    for folder in ("results", "data", "reports", ".snakemake"):
+        shutil.rmtree(tree.path / folder)
+    shutil.copytree(tree.path / "kept", tree.path, dirs_exist_ok=True)
+    rules = {job.split()[0] for job in tree.dry_run(*asked, "report")}
+    assert rules <= {"table", "figure", "claims_table", "models_table", "metrics", "rulegraph", "page", "report", "all"}
+    assert {"table", "figure", "page"} <= rules
