@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 # Each imports only of those before it, and of itself; whoever imports reporting is the command line.
 ROOMS = (
     "errors", "progress", "files", "params", "weights", "tensors", "data", "tokenizers", "training", "models", "tasks",
-    "analysis", "reporting", "cli",
+    "analysis", "reporting", "options", "cli",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from math import ceil
 from types import SimpleNamespace
 
 import pytest
@@ -79,7 +80,7 @@ def test_short_jobs_of_a_rule_wait_together_and_long_ones_alone(tree):
     jobs = Counter(re.findall(r"^ *rule (\w+):", text, re.M))
     groups = Counter(re.findall(r"Group job (\w+) ", text))
     for name in ("probe", "finetune", "detect"):
-        assert 20 < jobs[name] <= 40 and groups[name] == 2
+        assert jobs[name] > 20 and groups[name] == ceil(jobs[name] / 20)
     assert groups["tokenize"] == groups["merge_tokens"] == 1
     alone = set(re.findall(r"^rule (\w+):", text, re.M))
     assert alone & sent(tree) == {"pretrain_model"} and not alone & groups.keys()
