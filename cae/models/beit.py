@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from cae.data.batches import MaskedViews
 from cae.models.losses import token_cross_entropy
-from cae.models.mask_tokens import encode_masked, initialise
+from cae.models.mask_tokens import decays, encode_masked, initialise
 from cae.models.vit import create_encoder, gather, normalise
 from cae.params import BEiTModel
-from cae.training.optim import matrices_decay
 
 
 class BEiT(nn.Module):
@@ -29,9 +28,7 @@ class BEiT(nn.Module):
     def batches(images, params: BEiTModel, tokens=None) -> MaskedViews:
         return MaskedViews(images, params, tokens)
 
-    @staticmethod
-    def decays(name: str, parameter: nn.Parameter) -> bool:
-        return matrices_decay(name, parameter) and name != "encoder.cls_token"
+    decays = staticmethod(decays)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss terms; batch: pixels uint8 [B, S, S, 3], masked [B, m] patch indices, tokens [B, N]."""

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from cae.data.batches import MaskedViews
 from cae.models import ema
 from cae.models.collapse import spread
-from cae.models.mask_tokens import encode_masked, initialise
+from cae.models.mask_tokens import decays, encode_masked, initialise
 from cae.models.vit import create_encoder, gather, normalise
 from cae.params import Data2VecModel
-from cae.training.optim import matrices_decay
 
 
 class Data2Vec(nn.Module):
@@ -34,9 +33,7 @@ class Data2Vec(nn.Module):
     def batches(images, params: Data2VecModel) -> MaskedViews:
         return MaskedViews(images, params)
 
-    @staticmethod
-    def decays(name: str, parameter: nn.Parameter) -> bool:
-        return matrices_decay(name, parameter) and name != "encoder.cls_token"
+    decays = staticmethod(decays)
 
     def after_step(self, progress: float) -> None:
         ema.update(self.teacher, self.encoder, self.params.momentum)

@@ -1,4 +1,4 @@
-"""What BEiT, SimMIM and data2vec share: first weights, and an encoder that sees masked patches as a mask token."""
+"""What BEiT, SimMIM and data2vec share: first weights, which decay, and an encoder that sees masked patches as a mask token."""
 
 import math
 
@@ -7,6 +7,7 @@ from timm.models import Beit
 from torch import Tensor, nn
 
 from cae.models.vit import truncated_normal
+from cae.training.optim import matrices_decay
 
 
 def initialise(model: nn.Module) -> None:
@@ -22,6 +23,10 @@ def initialise(model: nn.Module) -> None:
         for depth, block in enumerate(model.encoder.blocks, 1):
             for layer in (block.attn.proj, block.mlp.fc2):
                 layer.weight /= math.sqrt(2 * depth)
+
+
+def decays(name: str, parameter: nn.Parameter) -> bool:
+    return matrices_decay(name, parameter) and name != "encoder.cls_token"
 
 
 def encode_masked(vit: Beit, images: Tensor, masked: Tensor, mask_token: Tensor) -> Tensor:

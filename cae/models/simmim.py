@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from cae.data.batches import MaskedViews
 from cae.data.rng import MASK, uniforms
-from cae.models.mask_tokens import encode_masked, initialise
+from cae.models.mask_tokens import decays, encode_masked, initialise
 from cae.models.vit import create_encoder, gather, normalise, patchify
 from cae.params import SimMIMModel
-from cae.training.optim import matrices_decay
 
 
 class SimMIM(nn.Module):
@@ -34,9 +33,7 @@ class SimMIM(nn.Module):
     def batches(images, params: SimMIMModel) -> MaskedViews:
         return MaskedSquares(images, params)
 
-    @staticmethod
-    def decays(name: str, parameter: nn.Parameter) -> bool:
-        return matrices_decay(name, parameter) and name != "encoder.cls_token"
+    decays = staticmethod(decays)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The loss, L1 over the masked patches' pixels; batch: pixels uint8 [B, S, S, 3], masked [B, m] patch indices."""
