@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from cae.data.datasets import SPLITS, Images
-from cae.data.rng import uniforms
+from cae.data.rng import LABELS, uniforms
 from cae.errors import UserError
 from cae.files import read_json
 from cae.params import share_of_labels
-
-LABELS = 6  # first key after the seed, beside those of cae.data.rng
 
 
 def chosen(labels: np.ndarray, share: float) -> np.ndarray:

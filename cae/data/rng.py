@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-VIEW, MASK, ORDER, JITTER, AUGMENT = 1, 2, 3, 4, 5  # first key after the seed: keeps the uses of one seed apart
+VIEW, MASK, ORDER, JITTER, AUGMENT, LABELS = range(1, 7)  # first key after the seed: keeps the uses of one seed apart
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
