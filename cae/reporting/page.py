@@ -14,7 +14,7 @@ from cae.files import read_json, revision, write_text
 from cae.params import Params, Table, read
 from cae.reporting import models, tables
 from cae.reporting.figures import caption_of
-from cae.reporting.tables import MISSING, cells_as_text, notes_of
+from cae.reporting.tables import MISSING, cells_as_text, notes_of, title_of
 
 VERDICTS = ("holds", "fails", "undecided", "not run")
 FIRST = ("figure4", "figure5", "figure7")  # what the constraint does, what the encoder groups, what a probe looks at
@@ -78,7 +78,7 @@ def read_table(path: Path, table: Table, scale: str) -> dict:
     missing = body[list(ours)].eq(MISSING).to_numpy().sum()
     return {
         "name": path.stem,
-        "title": heading(path.stem),
+        "title": title_of(path.stem),
         "text": table.title,
         "columns": [
             (name, [(whose, at) for at, (_, whose) in pair])
@@ -148,10 +148,9 @@ def read_models(path: Path) -> dict:
 
 
 def read_figure(path: Path) -> dict:
-    kind, _, which = path.stem.partition("-")  # tokenizer-<name>
     return {
         "name": path.stem,
-        "title": f"{heading(kind)} {which}".strip(),
+        "title": title_of(path.stem),
         "caption": caption_of(path.stem),
         "data": base64.b64encode(path.read_bytes()).decode(),
     }
@@ -160,12 +159,6 @@ def read_figure(path: Path) -> dict:
 def image_counts(manifest: Path) -> list[int]:
     """Images to train on and to validate on."""
     return [len(split["images"]) for split in read_json(manifest)["splits"].values()]
-
-
-def heading(name: str) -> str:
-    """ "Figure 3" of "figure3"."""
-    word = name.rstrip("0123456789")
-    return f"{word.upper() if word == 'dag' else word.capitalize()} {name[len(word) :]}".strip()
 
 
 def hidden(tables: dict[str, Table], shown: Collection[str]) -> set[str]:

@@ -8,7 +8,8 @@ from cae.errors import UserError
 from cae.files import atomic, read_json, write_text
 from cae.reporting.figures import caption_of
 from cae.reporting.models import read_lines
-from cae.reporting.page import heading, image_counts
+from cae.reporting.page import image_counts
+from cae.reporting.tables import title_of
 
 LARGEST = 5 << 20  # bytes of all together: every clone carries them
 PAGE = """\
@@ -43,8 +44,7 @@ def main(scale: str, inputs: list[str], output: str) -> None:
         if path.suffix == ".md":
             parts.append(re.sub(rf"^# (.*), scale {scale}$", r"## \1", path.read_text(), count=1, flags=re.MULTILINE))
         if path.suffix == ".png":
-            kind, _, which = path.stem.partition("-")
-            parts.append(f"## {heading(kind)} {which}".rstrip())
+            parts.append(f"## {title_of(path.stem)}")
             parts.append(f"![{path.stem}]({path.relative_to(folder)})\n\n{caption_of(path.stem)}")
     write_text(output, "\n\n".join(part.strip() for part in parts) + "\n")
 

@@ -37,10 +37,9 @@ def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: li
     cells = read_cells(tables, name, table, metrics)
     csv, origins = join(table, facts, cells), provenance(table, cells, scale)
     notes = notes_of(table, csv, origins["note"], scale)
-    title = name.capitalize() if table.own else f"Table {name.removeprefix('table')}"
     files = {
         ".csv": csv.to_csv(index=False, lineterminator="\n"),
-        ".md": markdown(csv, table, f"# {title}, scale {scale}", notes),
+        ".md": markdown(csv, table, f"# {title_of(name)}, scale {scale}", notes),
         ".tex": latex(csv, table, [f"Scale {scale}.", *notes], f"tab:{name}"),
     }
     paths = {Path(output).with_suffix(suffix): text for suffix, text in files.items()}
@@ -203,6 +202,13 @@ def with_groups(body: pd.DataFrame, groups: pd.Series, heading) -> pd.DataFrame:
         lines.append(row)
         last = group
     return pd.DataFrame(lines, columns=body.columns)
+
+
+def title_of(name: str) -> str:
+    """ "Table 3" of "table3", "Tokenizer dvae" of "tokenizer-dvae": of tables and figures."""
+    kind, _, which = name.partition("-")
+    word = kind.rstrip("0123456789")
+    return " ".join(filter(None, [word.upper() if word == "dag" else word.capitalize(), kind[len(word) :], which]))
 
 
 def markdown(csv: pd.DataFrame, table: Table, title: str, notes: list[str]) -> str:
