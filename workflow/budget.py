@@ -174,15 +174,11 @@ def report(jobs: list[Job], given: list[Card], costs: Costs) -> str:
     hours = [f"GPU-hours\n{card.name}" for card in given]
     chains = [head for each in hours for head in (each, "longest\nchain, h")]
     disk = [f"{part}\nGB" for part in ("data", "tokens", "checkpoints")]
-    steps: dict[str, list[Job]] = {}
-    for job in sorted(whole.with_flops, key=lambda job: job.rule):
-        steps.setdefault(job.rule, []).append(job)
-    by_step = {
-        rule: Budget(some, given)
-        for rule, some in sorted(steps.items(), key=lambda each: -Budget(each[1], given).flops)
-    }
+    rules = sorted({job.rule for job in whole.with_flops})
+    steps = [(rule, Budget([job for job in whole.with_flops if job.rule == rule], given)) for rule in rules]
     by_step = [
-        [rule, len(some.jobs), number(some.flops / unit), *map(some.hours, given)] for rule, some in by_step.items()
+        [rule, len(some.jobs), number(some.flops / unit), *map(some.hours, given)]
+        for rule, some in sorted(steps, key=lambda step: -step[1].flops)
     ]
     tables = _table(["", "jobs", "to run", "with\nFLOPs", name, *chains, *disk],
                     [[row, *some.row(unit)] for row, some in budgets.items()])  # fmt: skip
