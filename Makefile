@@ -1,5 +1,5 @@
 # make report   the demo scale, from nothing to reports/demo/index.html; SCALE=demo-all is that of params/demo-all.yaml
-# make redraw   a report that is kept in the repository, its tables and figures from its numbers: SCALE=photos
+# make redraw   a report that is kept in the repository, its tables and figures from its numbers: SCALE=<scale>
 # make test     all tests but the slow
 # make test-slow  demo-all cut down, every step of it run
 # make test-slurm  jobs on a real Slurm, which it starts, and what goes wrong there: half an hour, root only; ONLY='-k squeue' takes a part

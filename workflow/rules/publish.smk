@@ -1,4 +1,4 @@
-"""A report to be kept in the repository (`git add reports/<scale>`), as photos' is: what Git would otherwise ignore.
+"""A report to be kept in the repository: `git add --force reports/<scale>`, because Git ignores reports.
 
 Needs: the report, and what its tables and figures were made of.
 Makes: reports/<scale>/README.md, and copies in reports/<scale>/published/, by which `make redraw SCALE=<scale>` makes the
