@@ -56,9 +56,10 @@ def _size(plan: Plan, name: str) -> Size:
         volume = sum(train.get("bytes", [])) + sum(val.get("bytes", []))
         return Size(len(train["images"]), len(val["images"]), len(listed["classes"]), volume, str(manifest))
     if name in plan.made:
-        from cae.data.demo import SIZES  # the libraries whose photographs it is made of take seconds
+        from cae.data.demo import SIZES  # which draws, by libraries that nothing else here needs
 
-        return Size(*SIZES[data.layout], data.classes or 10, sum(SIZES[data.layout]) * 2e3, "made by the project")
+        scenes = data.scenes or SIZES[data.layout]
+        return Size(*scenes, data.classes or 10, sum(scenes) * 2e3, "made by the project")
     train, val, _, volume = PUBLISHED[data.layout]
     return Size(train, val, data.classes or classes, volume, "as published")
 

@@ -44,13 +44,18 @@ def jobs_of(files: list[Path], overrides: dict, targets: tuple[str, ...] = ("all
     except WorkflowError as error:
         raise UserError(str(error)) from None
     jobs = {
-        job: Job(job.rule.name, dict(job.wildcards_dict), job.resources.get("gpu", 0), dag.needrun(job),
+        job: Job(job.rule.name, dict(job.wildcards_dict), gpus_of(job.resources), dag.needrun(job),
                  inputs=list(map(str, job.input)), outputs=list(map(str, job.output)))
         for job in dag.jobs
     }  # fmt: skip
     for job, found in jobs.items():
         found.needs = [jobs[other] for other in dag.dependencies[job]]
     return list(jobs.values())
+
+
+def gpus_of(resources) -> int:
+    """Of all nodes of a job together (`Plan.machine`, `Plan.machines`)."""
+    return resources.get("nodes", 1) * resources.get("node_gpus", resources.get("gpu", 0))
 
 
 def all_needed(jobs: list[Job]) -> list[Job]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cae.cli import main
+from cae.data.demo import SIZES
 from cae.errors import UserError
 from cae.params import load
 from cae.tasks import probe
@@ -15,7 +16,7 @@ from tests.workflow.conftest import ALL
 from workflow import cost
 from workflow.budget import Budget, Card, cards, number
 from workflow.cost import Costs, Work
-from workflow.jobs import Job, all_needed
+from workflow.jobs import Job, all_needed, gpus_of
 from workflow.plan import Plan
 
 TABLES, CLAIMS = str(ROOT / "params/tables.yaml"), str(ROOT / "params/claims.yaml")
@@ -164,6 +165,18 @@ def test_sizes_are_of_the_manifest_where_there_is_one(tmp_path, monkeypatch):
     sizes = cost.sizes(plan)
     assert sizes["imagenet"] == (3, 1, 2, 20, "data/paper/imagenet.json")
     assert sizes["ade20k"].train == 20_210 and sizes["ade20k"].source == "as published"
+
+
+def test_sizes_of_what_the_project_makes_are_as_params_say(tmp_path, monkeypatch):
+    plan = Plan(load(ROOT / "params/demo.yaml", {"datasets": {"ade20k": {"scenes": [30, 7]}}}), TABLES, CLAIMS)
+    monkeypatch.chdir(tmp_path)  # no manifest is there
+    assert cost.sizes(plan)["ade20k"][:2] == (30, 7) and cost.sizes(plan)["imagenet"][:2] == SIZES["imagenet"]
+
+
+def test_gpus_of_a_job_are_those_of_all_its_nodes():
+    plan = Plan(load(ROOT / "params/paper.yaml", {"resources": {"pretrain": {"nodes": 4}}}), TABLES, CLAIMS)
+    asked = [plan.machines("pretrain"), plan.machines("finetune"), plan.machine("probe"), plan.machine("report")]
+    assert [gpus_of(resources) for resources in asked] == [32, 8, 1, 0]
 
 
 def test_numbers_have_three_digits():
