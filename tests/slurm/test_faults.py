@@ -6,15 +6,19 @@ from tests.slurm.cluster import wait
 from tests.slurm.project import PRETRAINED
 
 
+def assert_ended_alike(copied, undisturbed, *states: str) -> None:
+    """Slurm's jobs ended so, and what they made is what no fault disturbed."""
+    assert [state for state, _ in copied.submitted().values()] == list(states)
+    assert copied.bytes() == undisturbed.bytes() and copied.rows() == undisturbed.rows()
+
+
 def test_sigterm_saves_and_the_next_attempt_goes_on(copied, undisturbed):
     with copied.snakemake(PRETRAINED) as running:
         copied.training()
         (job,) = copied.submitted()
         copied.cluster.run("scancel", "--signal=TERM", job)
         copied.end(running)
-    first, second = (state for state, _ in copied.submitted().values())
-    assert first == "FAILED" and second == "COMPLETED"
-    assert copied.bytes() == undisturbed.bytes() and copied.rows() == undisturbed.rows()
+    assert_ended_alike(copied, undisturbed, "FAILED", "COMPLETED")
 
 
 def test_a_time_limit_that_strikes(copied, undisturbed):
@@ -25,9 +29,7 @@ def test_a_time_limit_that_strikes(copied, undisturbed):
         (job,) = copied.submitted()
         copied.cluster.run("scontrol", "update", f"job={job}", "TimeLimit=1")
         copied.end(running)
-    first, second = (state for state, _ in copied.submitted().values())
-    assert first == "TIMEOUT" and second == "COMPLETED"
-    assert copied.bytes() == undisturbed.bytes() and copied.rows() == undisturbed.rows()
+    assert_ended_alike(copied, undisturbed, "TIMEOUT", "COMPLETED")
 
 
 def test_a_node_that_goes_down_and_comes_back(copied, undisturbed):
@@ -39,8 +41,7 @@ def test_a_node_that_goes_down_and_comes_back(copied, undisturbed):
         wait(lambda: copied.submitted()[job][0] != "RUNNING", "the job to be taken off its node")
         copied.cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
         copied.end(running)
-    assert [state for state, _ in copied.submitted().values()] == ["COMPLETED"]
-    assert copied.bytes() == undisturbed.bytes() and copied.rows() == undisturbed.rows()
+    assert_ended_alike(copied, undisturbed, "COMPLETED")
 
 
 def test_a_snakemake_that_was_killed_goes_on_with_its_jobs(copied, undisturbed):
@@ -52,5 +53,4 @@ def test_a_snakemake_that_was_killed_goes_on_with_its_jobs(copied, undisturbed):
     with copied.snakemake(PRETRAINED, options=("--unlock",)) as unlocking:
         copied.end(unlocking)
     copied.run(PRETRAINED)
-    assert [state for state, _ in copied.submitted().values()] == ["COMPLETED"]
-    assert copied.bytes() == undisturbed.bytes() and copied.rows() == undisturbed.rows()
+    assert_ended_alike(copied, undisturbed, "COMPLETED")
