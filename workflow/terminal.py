@@ -38,7 +38,8 @@ class Progress(logging.Handler):
         self.done: dict[int, float] = {}  # job: its seconds
         terminal = sys.stderr.isatty()
         text = "{n}/{total} jobs |{bar:10}| {elapsed} gone{postfix}"
-        self.bar = tqdm(total=len(self.jobs), bar_format=text, leave=False, disable=not terminal, dynamic_ncols=True)
+        options = dict(bar_format=text, leave=False, disable=not terminal, dynamic_ncols=True, position=0)
+        self.bar = tqdm(total=len(self.jobs), **options)
         self.draw, self.seconds = (self.redraw, 1) if terminal else (self.write, 60)
         self.hushed = [handler for handler in logger.handlers if type(handler).__name__ == "ColorizingTextHandler"]
         for handler in self.hushed:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
+from tqdm import tqdm
 
 from workflow.terminal import Progress, named, time_left
 
@@ -75,7 +76,10 @@ def show(monkeypatch):
 def test_on_a_terminal_one_line_is_drawn_over_itself_and_cut_where_it_ends(show, columns):
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, (24, columns))
-    with os.fdopen(slave, "w") as terminal:
+    with (
+        os.fdopen(slave, "w") as terminal,
+        tqdm(total=1, file=io.StringIO()),
+    ):  # another's bar moves it to no second line
         show(terminal)
         text = os.read(master, 10_000).decode()
     os.close(master)
