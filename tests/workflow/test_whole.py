@@ -19,7 +19,7 @@ from tests.workflow.preloaded import CLIENT
 MODEL_OF = {  # each protocol's, so that every table has a cell
     "linear": "beit-b-300", "attentive": "beit-b-300", "supervised": "deit-b-300", "finetune": "mae-b-1600",
     "ade20k": "cae-b-800", "coco-mask": "cae-b-800", "coco-cascade": "cae-b-800", "food101": "dino-b-400",
-    "clipart": "mae-b-1600", "sketch": "deit-b-300",
+    "clipart": "mae-b-1600", "sketch": "deit-b-300", "finetune-10": "mae-b-1600", "finetune-1": "mae-b-1600",
 }  # fmt: skip
 PAPER = read(ROOT / "params/paper.yaml")["models"]
 FIRST = {entry["method"]: name for name, entry in reversed(PAPER.items())}
