@@ -21,6 +21,16 @@ def figures(params: Params) -> dict[str, Figure]:
         models = [model for model in params.panels if params.models[model] is not None] or params.panels
         return Figure(dataset, models, [f"{protocol}/{model}/examples.npz" for model in models])
 
+    def curves() -> Figure:
+        models = [model for model in params.curves if params.models[model] is not None]
+        files = [
+            f"{folder}/{each}{file}"
+            for model in models
+            for each in params.seeded(model)
+            for folder, file in (("evaluate/linear", ".json"), ("evaluate/attentive", ".json"), ("pretrain", "/provenance.json"))
+        ]
+        return Figure("imagenet", models or params.curves, files)
+
     a, drawing = params.analyses, Figure(None, [], [])
     return {
         "segmentation": panel("ade20k", "ade20k"),
@@ -34,4 +44,5 @@ def figures(params: Params) -> dict[str, Figure]:
         "figure7": analysed("figure7", "imagenet", a.figure7.models),
         "figure8": drawing,
         "figure9": analysed("figure9", "imagenet", a.figure9.models),
+        "epochs": curves(),
     }

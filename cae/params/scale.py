@@ -46,6 +46,7 @@ class Params(Strict):
     transfer: dict  # what fine-tuning on other data sets than ImageNet has different
     few_labels: dict[FewLabels, dict] = {}  # what fine-tuning on a share of ImageNet's labels has different
     analyses: Analyses
+    curves: list[str]  # models whose probing the report shows against their epochs
     panels: Annotated[list[str], Field(min_length=1)]  # models whose predictions the report shows
     resources: AllResources
 
@@ -80,6 +81,7 @@ class Params(Strict):
                 for name, figure in self.analyses
                 if hasattr(figure, "models")
             },
+            ("curves",): self.curves,
             ("panels",): self.panels,
             **{("cells", protocol): models for protocol, models in self.cells.items()},
         }.items():

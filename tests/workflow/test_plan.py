@@ -153,7 +153,7 @@ def test_figures_and_panels_are_left_out_with_what_they_need():
     plan = demo(datasets={"ade20k": None})
     assert plan.left_out == dict.fromkeys(("figure5", "segmentation"), "it needs the data set ade20k, which is null")
     assert plan.analyses == ["figure3", "figure4", "figure6", "figure7", "figure9"] and plan.counted == ["imagenet"]
-    assert list(plan.shown) == ["detection", *(f"figure{i}" for i in (1, 2, 3, 4, 6, 7, 8, 9))]
+    assert list(plan.shown) == ["detection", *(f"figure{i}" for i in (1, 2, 3, 4, 6, 7, 8, 9)), "epochs"]
     plan = demo(models={"cae-b-300-pixels": None, "random-b": None})
     assert plan.left_out == {
         "figure4": "it needs the model cae-b-300-pixels, which is null in `models`",
@@ -163,6 +163,16 @@ def test_figures_and_panels_are_left_out_with_what_they_need():
     assert "cae-b-300-pixels-no-align" not in plan.models  # for figure 4 alone
 
 
+def test_curves_are_of_the_models_that_a_scale_has_and_of_all_their_seeds():
+    plan = demo(only=["cae-b-300", "mae-b-300"], models={"cae-b-300": {"seeds": [0, 3]}})
+    assert plan.shown["epochs"].models == ["mae-b-300", "cae-b-300"]
+    assert plan.drawn_from["epochs"][-3:] == [
+        "evaluate/linear/cae-b-300@3.json", "evaluate/attentive/cae-b-300@3.json", "pretrain/cae-b-300@3/provenance.json"
+    ]  # fmt: skip
+    assert len(plan.drawn_from["epochs"]) == 9
+    assert demo(only=["cae-b-300-pixels"]).left_out["epochs"] == "it needs the model random-b, which is not in `only`"
+
+
 def test_seeds_of_a_model_are_evaluated_wherever_it_is_and_shown_by_the_first():
     one, several = demo(), demo(models={name: {"seeds": [0, 3]} for name in ("cae-b-1600", "random-b", "deit-b-300")})
     more = {"cae-b-1600@3", "random-b@3", "deit-b-300@3"}
@@ -170,7 +180,8 @@ def test_seeds_of_a_model_are_evaluated_wherever_it_is_and_shown_by_the_first():
         (protocol, f"{model}@3") for protocol, model in one.cells if f"{model}@3" in more
     }
     assert set(several.models) - set(one.models) == more and several.trained != one.trained
-    assert several.drawn_from == one.drawn_from and several.figures == one.figures
+    assert several.drawn_from["epochs"] != one.drawn_from["epochs"]  # bars
+    assert several.drawn_from | {"epochs": one.drawn_from["epochs"]} == one.drawn_from and several.figures == one.figures
     assert several.facts_of("table1") == one.facts_of("table1")
     assert several.tokenizers == one.tokenizers
     seeds = [json.loads(several.evaluation_json(model))["seed"] for model in ("random-b", "random-b@3")]
@@ -222,6 +233,8 @@ def test_a_table_of_our_own_is_of_scales_that_ask_for_it(paper):
     both, further = demo(tables=["labels", "methods"]), {"simmim-b-800", "data2vec-b-800"}
     assert set(both.models) - set(one.models) == further and not further & set(paper.models)
     assert {protocol for protocol, model in both.cells if model in further} == {"finetune", "linear", "attentive"}
+    ablated = set(demo(tables=["ablations"]).cells) - set(none.cells)
+    assert {model for protocol, model in ablated if protocol == "linear"} == {"cae-b-300-random-masks"}
     with pytest.raises(UserError, match="tables: unknown key 'table1'; did you mean 'labels'?"):
         demo(tables=["table1"])
 
@@ -239,7 +252,7 @@ def test_only_some_models_are_asked_for():
     assert plan.models == ["mae-b-300", "cae-b-ema"] and {model for _, model in plan.cells} == {"mae-b-300"}
     assert set(plan.left_out) == {"segmentation", "detection", *(f"figure{i}" for i in (4, 5, 6, 7, 9))}
     assert plan.left_out["figure5"] == "it needs the model cae-b-1600, which is not in `only`"
-    assert plan.figures == ["figure1", "figure2", "figure3", "figure8", "tokenizer-dvae", "training"]
+    assert plan.figures == ["figure1", "figure2", "figure3", "figure8", "epochs", "tokenizer-dvae", "training"]
     assert plan.metrics_of("table7", "demo") == [] and plan.tables["table7"].rows
     assert demo(only=["cae-b-300-pixels", "cae-b-300-pixels-no-align"]).analyses == ["figure3", "figure4"]
 
