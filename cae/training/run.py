@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import signal
 import time
@@ -35,16 +36,18 @@ class Runtime:
 class Run:
     """The steps of a run, as an iterator: where it is, what it measures and how it is saved.
 
-    `work/state.ckpt` is saved every `checkpoint_minutes`, on SIGTERM and at the end; `work/metrics.jsonl` grows a line every
-    hundredth of the run, or every hundred steps where that is more often. Raises UserError if the state is another run's,
-    if a measured term is not finite, and after SIGTERM, once all is saved.
+    `work/state.ckpt` is saved every `checkpoint_minutes`, on SIGTERM and at the end; the one before it stays as
+    `work/previous.ckpt` until the end, in case the last is damaged. `work/metrics.jsonl` grows a line every hundredth of the
+    run, or every hundred steps where that is more often. Raises UserError if the state is another run's, if a measured term
+    is not finite, and after SIGTERM, once all is saved.
     """
 
     def __init__(self, fabric: Fabric, schedule, runtime: Runtime, params_hash: str, title: str, **parts):
         """`schedule`: `steps` of `batch_size` images in epochs of `steps_per_epoch`. `parts` are saved and restored, by
         their `state_dict` and `load_state_dict`."""
         self.fabric, self.schedule, self.title, self.parts = fabric, schedule, title, parts
-        self.path, self.metrics = runtime.work / "state.ckpt", runtime.work / "metrics.jsonl"
+        self.path, self.previous = runtime.work / "state.ckpt", runtime.work / "previous.ckpt"
+        self.metrics = runtime.work / "metrics.jsonl"
         self.precision = precision_of(fabric)
         self.params_hash, self.minutes = params_hash + runtime.code, runtime.checkpoint_minutes
         self.step, self.before = 0, 0.0  # seconds of earlier starts
@@ -112,6 +115,10 @@ class Run:
                      **{name: part.state_dict() for name, part in self.parts.items()}}  # fmt: skip
             with atomic(self.path) as temporary:
                 torch.save(state, temporary)
+                if self.saved:
+                    os.replace(self.path, self.previous)
+            if finished:
+                self.previous.unlink(missing_ok=True)
         self.saved = True
 
     def copy_metrics(self, folder: Path) -> None:
@@ -126,8 +133,8 @@ class Run:
                 "revision": revision(), "losses": [round(row["loss"], 4) for row in self.rows]}  # fmt: skip
 
     def _resume(self) -> None:
-        if self.path.exists():
-            state = load_checkpoint(self.path)
+        state, path = self._last_state()
+        if state:
             if state["params_hash"] == self.params_hash:
                 if not state["finished"] and state["precision"] != self.precision:
                     raise UserError(
@@ -139,7 +146,7 @@ class Run:
                     part.load_state_dict(state[name])
                 self.step, self.before, self.rows = state["step"], state["seconds"], state["rows"]
                 self.sums = self.fabric.to_device(state["sums"])
-                self.saved = True
+                self.saved = path == self.path  # a damaged file is not kept in the place of a good one
             elif not state["finished"]:
                 raise UserError(
                     f"{self.path}: state of an unfinished run with other params or code; "
@@ -148,6 +155,22 @@ class Run:
         if self.fabric.is_global_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.metrics.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+
+    def _last_state(self) -> tuple[dict | None, Path]:
+        """What was saved last, and where; if that is damaged, or a stop fell between two renamings, what was saved before."""
+        damage = None
+        for path in (path for path in (self.path, self.previous) if path.exists()):
+            try:
+                state = load_checkpoint(path)
+            except UserError as error:
+                damage = damage or error
+                continue
+            if damage and self.fabric.is_global_zero:
+                print(f"{self.path}: not a readable checkpoint; going on from the one before, of step {state['step']}")
+            return state, path
+        if damage:
+            raise damage
+        return None, self.path
 
     def _log(self, speed: float) -> dict:
         """A row of means since the last row, at so many images a second."""

@@ -124,6 +124,34 @@ def test_a_row_that_a_stop_fell_into_tells_the_mean_of_all_its_steps(tmp_path):
     assert rows[0] == rows[1] and len(rows[0]) == 100
 
 
+@pytest.mark.parametrize("left", [0, 100, None], ids=["empty", "truncated", "missing"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capsys, left):
+    straight = fit(tmp_path / "a").weight
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "b", stop_after=21, minutes=0.0)
+    last, previous = (tmp_path / "b" / name for name in ("state.ckpt", "previous.ckpt"))
+    assert load_checkpoint(previous)["step"] == load_checkpoint(last)["step"] - 1 == 9
+    if left is None:  # a kill between the two renamings leaves it so
+        last.unlink()
+    else:
+        os.truncate(last, left)
+    assert torch.equal(fit(tmp_path / "b").weight, straight)
+    said = f"{last}: not a readable checkpoint; going on from the one before, of step 9" in capsys.readouterr().out
+    assert said == (left is not None)
+    assert not previous.exists()  # after the end only one is kept
+
+
+def test_a_run_without_a_readable_checkpoint_is_refused(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, stop_after=21, minutes=0.0)
+    for name in ("state.ckpt", "previous.ckpt"):
+        os.truncate(tmp_path / name, 100)
+    with pytest.raises(
+        UserError, match=r"state\.ckpt: not a readable checkpoint .*; delete it and run the same command"
+    ):
+        fit(tmp_path)
+
+
 def test_finished_run_is_not_run_again(tmp_path):
     first = fit(tmp_path).weight
     model = Toy()

@@ -181,7 +181,9 @@ def test_seeds_of_a_model_are_evaluated_wherever_it_is_and_shown_by_the_first():
     }
     assert set(several.models) - set(one.models) == more and several.trained != one.trained
     assert several.drawn_from["epochs"] != one.drawn_from["epochs"]  # bars
-    assert several.drawn_from | {"epochs": one.drawn_from["epochs"]} == one.drawn_from and several.figures == one.figures
+    assert (
+        several.drawn_from | {"epochs": one.drawn_from["epochs"]} == one.drawn_from and several.figures == one.figures
+    )
     assert several.facts_of("table1") == one.facts_of("table1")
     assert several.tokenizers == one.tokenizers
     seeds = [json.loads(several.evaluation_json(model))["seed"] for model in ("random-b", "random-b@3")]

@@ -27,7 +27,9 @@ def draw(*paths: str):
         for cell in cells:
             if cell["protocol"] == protocol:
                 run = runs[cell["model"]]
-                points.setdefault(run["method"] if run["epochs"] else "", {}).setdefault(run["epochs"], []).append(cell["top1"])
+                points.setdefault(run["method"] if run["epochs"] else "", {}).setdefault(run["epochs"], []).append(
+                    cell["top1"]
+                )
         for values in points.pop("", {}).values():
             ax.axhline(sum(values) / len(values), color=GREY, linestyle="--", linewidth=0.9, label="random weights")
         for method in (method for method in METHODS if method in points):
