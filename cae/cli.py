@@ -33,7 +33,7 @@ def index(a):
     from cae.data.few_labels import check
     from cae.data.manifests import index
 
-    index(a.layout, a.root, a.output, a.threads, a.classes, a.batches)
+    index(a.layout, a.root, a.output, a.threads, a.classes, a.batches, a.unreadable)
     check({a.output: a.batches})
 
 
@@ -194,8 +194,8 @@ def publish(a):
 
 
 COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
-    "make": (make, "layout root seed scenes classes batches threads output"),
-    "index": (index, "layout root classes batches threads output"),
+    "make": (make, "layout root seed scenes classes unreadable batches threads output"),
+    "index": (index, "layout root classes unreadable batches threads output"),
     "train-tokenizer": (train_tokenizer, f"data params {RUNTIME} output"),
     "import-tokenizer": (import_tokenizer, "params output"),
     "tokenize": (tokenize, "data tokenizer params shard threads gpus work output"),

@@ -17,6 +17,7 @@ OPTIONS = {
     "seed": dict(type=int),
     "scenes": dict(type=int, nargs=2, help="images to train on and to validate on"),
     "classes": dict(type=int, default=None),
+    "unreadable": dict(choices=["stop", "skip"], default="stop", help="what to do about images that cannot be used"),
     "batches": dict(
         type=json.loads, default={}, help="sizes of the batches trained on a data set, by key of params (JSON text)"
     ),
@@ -45,7 +46,7 @@ OPTIONS = {
 }
 RUNTIME = "threads gpus work code checkpoint-minutes"  # of a run that may be stopped and goes on
 OPTIONAL = {
-    "batches", "code", "scenes", "classes", "tokenizer", "tokens", "objects", "probes", "threads", "gpus", "checkpoint-minutes"
+    "unreadable", "batches", "code", "scenes", "classes", "tokenizer", "tokens", "objects", "probes", "threads", "gpus", "checkpoint-minutes"
 }  # fmt: skip
 # Of those that a person calls, not a job.
 BY_HAND = {

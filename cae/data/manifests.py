@@ -19,6 +19,7 @@ from cae.errors import UserError
 from cae.files import file_hash, read_json, text_hash, write_json
 from cae.progress import progress
 
+SKIPPED = 0.01  # of all images, the largest share that may be left out: with more, something else is wrong
 COMPARED = 25_000  # images of a split whose sizes are compared with the manifest's: all, or so many evenly spread
 
 
@@ -29,12 +30,14 @@ def index(
     threads: int = 1,
     classes: int | None = None,
     batches: dict[str, int] | None = None,
+    unreadable: str = "stop",
 ) -> None:
     """Check every image of a data set and write its manifest; `batches`: sizes of all batches trained on it, by key of params.
 
     Raises UserError for a folder or a class that is missing or empty, for a split of one class, for COCO's annotations of
     images that are not there or of what is no box, and for a batch above the training images; then one that lists every
-    file that is no image, and every label map that does not fit its image or holds a class above `classes`.
+    file that is no image, and every label map that does not fit its image or holds a class above `classes`. Where `unreadable`
+    is "skip", those few are printed and left out instead, and each split of the manifest lists its own as `skipped`.
     """
     folder = expand(root)
     names, splits = LISTINGS[layout](folder, classes)
@@ -55,9 +58,16 @@ def index(
             f"{root}: {turned} of {len(jobs)} images say in their EXIF how to turn them; they are used as stored, unturned. "
             "To turn the files: `mogrify -auto-orient FILE …`"
         )
-    if faults := [fault for fault, _ in checked if fault]:
+    if faults := {path: fault for path, (fault, _) in zip(jobs, checked) if fault}:
         more = f"\n… and {len(faults) - 10} more" if len(faults) > 10 else ""
-        raise UserError(f"{len(faults)} of {len(jobs)} images cannot be used:\n" + "\n".join(faults[:10]) + more)
+        told = f"{len(faults)} of {len(jobs)} images cannot be used:\n" + "\n".join(list(faults.values())[:10]) + more
+        if unreadable == "stop":
+            raise UserError(f"{told}\nor leave them out: `datasets.<name>.unreadable: skip` in params")
+        if len(faults) > SKIPPED * len(jobs):
+            raise UserError(f"{told}\nmore than {SKIPPED:.0%}: too many to be skipped; is the data set whole?")
+        print(f"{told}\nthey are left out, and listed as `skipped` in {output}")
+        for split in splits.values():
+            _leave_out({path for path in split["images"] if folder / path in faults}, split, names)
     for split in splits.values():
         split["bytes"] = [(folder / path).stat().st_size for path in split["images"]]
         if layout == "ade20k":
@@ -65,6 +75,20 @@ def index(
     content = {"layout": layout, "classes": names, "splits": splits}
     fingerprint = text_hash(json.dumps(content, sort_keys=True))
     write_json(output, {"root": root, "fingerprint": fingerprint, **content})
+
+
+def _leave_out(skipped: set[str], split: dict, classes: list[str]) -> None:
+    """Take images out of a split that lists them; UserError where a class has no others."""
+    if not skipped:
+        return
+    labels = split.get("labels", [None] * len(split["images"]))
+    kept = [(path, label) for path, label in zip(split["images"], labels) if path not in skipped]
+    if bare := set(labels) - {label for _, label in kept}:
+        raise UserError(f"{classes[min(bare)]}: none of this class's images can be used; replace them")
+    split["images"] = [path for path, _ in kept]
+    if "labels" in split:
+        split["labels"] = [label for _, label in kept]
+    split["skipped"] = sorted(skipped)
 
 
 def too_large(batches: dict[str, int], images: list) -> list[str]:
@@ -147,6 +171,7 @@ def changes(manifest: dict) -> list[str]:
         return [str(error)]
     for name, split in manifest["splits"].items():
         then, now = (dict(zip(part["images"], part.get("labels", part["images"]))) for part in (split, listed[name]))
+        now = {path: label for path, label in now.items() if path not in split.get("skipped", ())}
         kept = {path for path in _present(folder, then) if path in now}
         sample = list(zip(split["images"], split["bytes"]))[:: len(then) // COMPARED + 1]
         different = {

@@ -16,6 +16,13 @@ class Dataset(Strict):
     classes: Positive | None = None  # of pixel labels; images in folders count themselves
     # Of data that the project makes: how many images to train on and to validate on, if not as many as it would.
     scenes: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    unreadable: Literal["stop", "skip"] = "stop"  # at an image that cannot be used; skip: it is left out, and recorded
+
+    @model_validator(mode="after")
+    def skips_what_it_lists(self):
+        if self.layout == "coco" and self.unreadable == "skip":
+            raise refusal("COCO's images are those of its annotations: take one out of both", "unreadable")
+        return self
 
 
 def _in_their_layouts(datasets: dict[str, Dataset]) -> dict[str, Dataset]:

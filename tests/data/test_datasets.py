@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from cae.data.datasets import Images, annotation_of, read_labels, read_pixels, read_rgb
-from cae.data.manifests import index
+from cae.data.manifests import changes, index
 from cae.errors import UserError
+from cae.params import load
+from tests.conftest import ROOT
 
 
 def save(path, mode="RGB", size=(8, 6), colour=None, **options):
@@ -95,6 +97,40 @@ def test_every_unreadable_image_is_named_before_work(imagenet):
     assert message.startswith("2 of 8 images cannot be used")
     assert "train/cat/0.JPEG: not a readable image" in message and "val/dog/1.JPEG: not a readable image" in message
     assert not (imagenet.parent / "manifest.json").exists()
+
+
+def test_a_few_unreadable_images_are_left_out_and_listed_where_params_say_so(imagenet, capsys):
+    for i in range(2, 120):
+        save(imagenet / "train" / "cat" / f"{i}.JPEG", format="JPEG")
+    (imagenet / "train" / "cat" / "5.JPEG").write_text("not an image")
+    with pytest.raises(
+        UserError, match="1 of 126 images cannot be used:\n.*5.JPEG.*\nor leave them out: .*unreadable: skip"
+    ):
+        make(imagenet)
+    manifest = make(imagenet, unreadable="skip")
+    said = capsys.readouterr().out
+    assert "train/cat/5.JPEG: not a readable image" in said and "they are left out, and listed as `skipped`" in said
+    train, split = Images(manifest, 0), json.loads(manifest.read_text())["splits"]["train"]
+    assert len(train) == len(train.labels) == 121 and "train/cat/5.JPEG" not in train.paths
+    assert split["skipped"] == ["train/cat/5.JPEG"] and len(split["bytes"]) == 121
+    assert train.labels[train.paths.index("train/dog/0.JPEG")] == 1
+    assert changes(json.loads(manifest.read_text())) == []  # it is not called new
+
+
+def test_too_many_unreadable_images_are_not_skipped(imagenet):
+    (imagenet / "train" / "cat" / "0.JPEG").write_text("not an image")
+    with pytest.raises(UserError, match="1 of 8 images .*\n.*\nmore than 1%: too many to be skipped"):
+        make(imagenet, unreadable="skip")
+    for i in range(200):
+        save(imagenet / "train" / "dog" / f"{i}.JPEG", format="JPEG")
+    (imagenet / "train" / "cat" / "1.JPEG").write_text("not an image")
+    with pytest.raises(UserError, match="cat: none of this class's images can be used"):
+        make(imagenet, unreadable="skip")
+
+
+def test_images_of_annotations_are_not_skipped():
+    with pytest.raises(UserError, match="datasets.coco.unreadable: COCO's images are those of its annotations"):
+        load(ROOT / "params/demo.yaml", {"datasets": {"coco": {"unreadable": "skip"}}})
 
 
 def test_image_that_vanished_is_named(imagenet):

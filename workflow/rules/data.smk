@@ -54,8 +54,9 @@ rule index_data:
         layout=lambda w: P.datasets[w.indexed].layout,
         root=lambda w: P.datasets[w.indexed].root,
         classes=lambda w: option("classes", P.datasets[w.indexed].classes),
+        unreadable=lambda w: P.datasets[w.indexed].unreadable,
         batches=lambda w, threads: as_json(plan.batches[w.indexed]),  # no trigger, as above
         code=code_hash("cae.data.manifests"),
     shell:
         "python -m cae index --layout {params.layout:q} --root {params.root:q} {params.classes}"
-        " --batches {params.batches:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
+        " --unreadable {params.unreadable} --batches {params.batches:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
