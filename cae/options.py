@@ -46,7 +46,8 @@ OPTIONS = {
 }
 RUNTIME = "threads gpus work code checkpoint-minutes"  # of a run that may be stopped and goes on
 OPTIONAL = {
-    "unreadable", "batches", "code", "scenes", "classes", "tokenizer", "tokens", "objects", "probes", "threads", "gpus", "checkpoint-minutes"
+    "unreadable", "batches", "code", "scenes", "classes", "tokenizer", "tokens", "objects", "probes", "threads", "gpus",
+    "checkpoint-minutes",
 }  # fmt: skip
 # Of those that a person calls, not a job.
 BY_HAND = {
