@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from pycocotools import mask as rle
 from pycocotools.cocoeval import COCOeval
-from torch import nn
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.detection import Instances, Scenes, quiet
@@ -24,7 +23,7 @@ from cae.models.encoders import load_encoder
 from cae.params import Detection, Job, Precision
 from cae.progress import progress
 from cae.tensors import save_weights
-from cae.training.devices import autocast, start
+from cae.training.devices import autocast, start, synchronised
 from cae.training.loop import train
 from cae.training.optim import adamw_by_layer, warmup_steps
 from cae.training.run import Runtime
@@ -60,8 +59,7 @@ def main(
         vit, config, relative_positions=False, drop_path=p.drop_path, num_classes=0, **any_size
     )  # fmt: skip
     detector = Detector(network, p, len(instances.names), p.cascade)
-    if fabric.world_size > 1:
-        detector = nn.SyncBatchNorm.convert_sync_batchnorm(detector)
+    detector = synchronised(fabric, detector)
     optimizer = adamw_by_layer(
         network, detector, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay, layer_decay=p.layer_decay
     )

@@ -15,7 +15,7 @@ from cae.files import atomic, read_json, text_hash
 from cae.models.encoders import save_encoder
 from cae.params import Pretraining, Release, read_model
 from cae.tokenizers import cache
-from cae.training.devices import start
+from cae.training.devices import start, synchronised
 from cae.training.loop import train
 from cae.training.optim import adamw, cosine, warmup_cosine
 from cae.training.run import Runtime, load_checkpoint
@@ -58,8 +58,7 @@ def main(
     model = build(p, outputs)
     optimizer = adamw(model, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay)
     batches = model.batches(images, p, *targets)
-    if fabric.world_size > 1:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    model = synchronised(fabric, model)
     warmup = p.warmup_epochs * schedule.steps_per_epoch
     params_hash = text_hash(p.model_dump_json() + str(belongs))
     processes = workers(runtime.threads, runtime.gpus, fabric.device.type)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.schedule import Schedule
@@ -21,7 +21,7 @@ from cae.params import Job, Segmentation
 from cae.progress import progress
 from cae.tasks.confusion import confusion, summary
 from cae.tensors import save_weights
-from cae.training.devices import autocast, start
+from cae.training.devices import autocast, start, synchronised
 from cae.training.loop import train
 from cae.training.optim import adamw_by_layer, warmup_poly
 from cae.training.run import Runtime
@@ -49,8 +49,7 @@ def main(data: Path, encoder: Path, params: SegmentJob, runtime: Runtime, output
     )  # fmt: skip
     network.set_input_size((p.crop, p.crop))
     segmenter = Segmenter(network, p.channels, len(names))
-    if fabric.world_size > 1:
-        segmenter = nn.SyncBatchNorm.convert_sync_batchnorm(segmenter)
+    segmenter = synchronised(fabric, segmenter)
     optimizer = adamw_by_layer(
         network, segmenter, lr=p.lr, betas=p.betas, weight_decay=p.weight_decay, layer_decay=p.layer_decay
     )

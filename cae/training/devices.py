@@ -4,7 +4,7 @@ import os
 from contextlib import AbstractContextManager
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from cae.errors import UserError
 from cae.params import Precision
@@ -50,6 +50,17 @@ def start(threads: int, gpus: int, precision: Precision = "auto"):
     fabric.launch()
     torch.set_num_threads(max(1, threads // here))
     return fabric
+
+
+def synchronised(fabric, model: nn.Module) -> nn.Module:
+    """The model, its BatchNorm over the images of all processes; UserError where they are not on GPUs, for PyTorch has none."""
+    if fabric.world_size == 1:
+        return model
+    if fabric.device.type == "cpu" and any(
+        isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules()
+    ):
+        raise UserError("this model has BatchNorm, which several processes share on GPUs alone; start one process")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def precision_of(fabric) -> str:
