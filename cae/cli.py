@@ -19,7 +19,7 @@ from cae.params import describe
 def runtime(a):
     from cae.training.run import Runtime
 
-    return Runtime(a.threads, a.gpus, a.work, a.code, a.checkpoint_minutes)
+    return Runtime(a.threads, a.gpus, a.work, a.code, a.checkpoint_minutes, a.recompute)
 
 
 def make(a):

@@ -43,11 +43,12 @@ OPTIONS = {
     "code": dict(default="", help="a hash of the code that runs: an unfinished run of other code is refused"),
     "facts": dict(help="of each model, what the table says of the model itself (JSON text)"),
     "checkpoint-minutes": dict(type=float, default=10),
+    "recompute": dict(action="store_true", help="blocks' activations are computed again instead of kept: less memory"),
 }
-RUNTIME = "threads gpus work code checkpoint-minutes"  # of a run that may be stopped and goes on
+RUNTIME = "threads gpus work code checkpoint-minutes recompute"  # of a run that may be stopped and goes on
 OPTIONAL = {
     "unreadable", "batches", "code", "scenes", "classes", "tokenizer", "tokens", "objects", "probes", "threads", "gpus",
-    "checkpoint-minutes",
+    "checkpoint-minutes", "recompute",
 }  # fmt: skip
 # Of those that a person calls, not a job.
 BY_HAND = {

@@ -336,6 +336,7 @@ class Plan:
         never a reason to run again, so that another number of nodes trains nothing anew."""
         need = getattr(self.params.resources, step)
         resources = {"mem_mb": need.mem_mb, "runtime": need.runtime, "node_gpus": need.gpus}
+        resources["recompute"] = "--recompute" if getattr(need, "recompute", False) else ""
         if need.nodes == 1:
             return self.machine(step) | resources | {"launcher": ""}
         each = max(1, need.threads // need.processes)

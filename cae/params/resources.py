@@ -26,14 +26,18 @@ class ManyNodes(Resources):
         return self.nodes * self.processes
 
 
+class Training(ManyNodes):
+    recompute: bool = False  # activations of transformer blocks are computed twice instead of kept: same results, less memory
+
+
 class AllResources(Strict):
     index: Resources
     tokenizer: ManyNodes
     tokens: Resources
-    pretrain: ManyNodes
+    pretrain: Training
     probe: Resources
-    finetune: ManyNodes
-    segment: ManyNodes
-    detect: ManyNodes
+    finetune: Training
+    segment: Training
+    detect: Training
     analyze: Resources
     report: Resources

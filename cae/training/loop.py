@@ -5,10 +5,12 @@ killed at any moment and started again ends with the same weights as one that wa
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from cae.data.schedule import Schedule
 from cae.training.run import Run, Runtime
@@ -38,6 +40,8 @@ def train(
     batch, which are those of all.
     """
     before_step, after_step = (getattr(model, name, None) for name in ("before_step", "after_step"))
+    if runtime.recompute:
+        recompute_blocks(model)
     if compiled:
         model = torch.compile(model, dynamic=False)
     model, optimizer = fabric.setup(model, optimizer)
@@ -68,3 +72,10 @@ def train(
         if after_step:
             after_step((step + 1) / schedule.steps)
     return run
+
+
+def recompute_blocks(model: nn.Module) -> None:
+    """Let each transformer block keep its inputs alone and compute the rest again when gradients are taken (Chen et al. 2016,
+    arXiv 1604.06174), with the same random numbers: gradients stay the same, bit for bit."""
+    for block in (part for part in model.modules() if hasattr(part, "attn")):
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)

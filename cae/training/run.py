@@ -31,6 +31,7 @@ class Runtime:
     work: Path  # folder of the state
     code: str = ""
     checkpoint_minutes: float = 10
+    recompute: bool = False  # activations of blocks, instead of keeping them
 
 
 class Run:

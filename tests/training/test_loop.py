@@ -15,10 +15,12 @@ import torch
 from cae.data.batches import micro_batches
 from cae.data.schedule import Schedule
 from cae.errors import UserError
+from cae.tasks.pretrain import build
 from cae.training.devices import start
-from cae.training.loop import train
+from cae.training.loop import recompute_blocks, train
 from cae.training.run import Runtime, load_checkpoint
 from tests.conftest import ROOT
+from tests.models.test_cae import batch
 
 
 class Toy(torch.nn.Module):
@@ -366,3 +368,27 @@ def test_hooks_frame_each_step_and_weight_decay_follows_its_schedule(tmp_path):
     assert not torch.equal(model.calls[0][2], model.calls[1][2]) and torch.equal(model.calls[1][2], model.calls[2][2])
     assert decays == [0, 1, 2, 3, 4]
     assert [group["weight_decay"] for group in optimizer.param_groups] == [4.1, 0.0]
+
+
+@pytest.mark.parametrize("name", ["cae-b-300", "mae-b-300", "data2vec-b-800"])
+def test_recomputed_activations_change_no_bit(tiny, data, run, tokenizer, tokens, pretrained, tmp_path, name):
+    """Drop path is drawn again, too."""
+    job = tiny.pretraining(name).model_dump_json()
+    cache = ["--tokenizer", tokenizer, "--tokens", tokens]
+    run("pretrain", "--data", data["imagenet"], *cache, "--params", job, "--work", tmp_path / "work", "--output",
+        tmp_path / name, "--recompute")  # fmt: skip
+    kept, again = (load_checkpoint(folder / "last.ckpt")["model"] for folder in (pretrained(name), tmp_path / name))
+    assert kept.keys() == again.keys() and all(torch.equal(kept[key], again[key]) for key in kept)
+
+
+def test_a_block_that_is_recomputed_keeps_its_inputs_alone(tiny):
+    params = tiny.pretraining("cae-b-300")
+    kept = []
+    for recompute in (False, True):
+        model, bytes_ = build(params, 32), []
+        if recompute:
+            recompute_blocks(model)
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, b=bytes_: b.append(x.nbytes) or x, lambda x: x):
+            model(batch(params, vocabulary=32) | {"progress": 0.0})
+        kept.append(sum(bytes_))
+    assert kept[1] < kept[0] / 3

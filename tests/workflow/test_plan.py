@@ -107,6 +107,12 @@ def test_only_a_supervised_model_classifies(tmp_path):
         Plan(load(ROOT / "params/demo.yaml"), str(tmp_path / "tables.yaml"))
 
 
+def test_a_training_is_told_to_recompute_where_its_resources_say_so():
+    plan = demo(resources={"detect": {"recompute": True}})
+    told = {step: plan.machines(step)["recompute"] for step in ("pretrain", "finetune", "segment", "detect")}
+    assert told == {"pretrain": "", "finetune": "", "segment": "", "detect": "--recompute"}
+
+
 def test_a_data_set_that_a_scale_leaves_out_asks_for_nothing():
     plan = demo(datasets={"coco": None, "food101": None})
     protocols = {protocol for protocol, _ in plan.cells}

@@ -102,7 +102,7 @@ rule finetune:
     shell:
         "{resources.launcher}python -m cae finetune"
         " --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
-        " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.node_gpus}"
+        " --protocol {wildcards.protocol:q} --params {params.json:q} --threads {threads} --gpus {resources.node_gpus} {resources.recompute}"
         " --work work/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q} --code {params.code}"
         " --metrics {output.metrics:q} --output results/{wildcards.scale:q}/{wildcards.protocol:q}/{wildcards.model:q}"
         " > {log:q} 2>&1"

@@ -49,7 +49,7 @@ rule pretrain_model:
     shell:
         "{resources.launcher}python -m cae pretrain"
         " --data {input.data:q} {params.targets} --params {params.json:q}"
-        " --threads {threads} --gpus {resources.node_gpus} --work work/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        " --threads {threads} --gpus {resources.node_gpus} {resources.recompute} --work work/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --code {params.code} --output results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " > {log:q} 2>&1"
 

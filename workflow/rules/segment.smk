@@ -34,7 +34,7 @@ rule segment:
     shell:
         "{resources.launcher}python -m cae segment"
         " --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
-        " --params {params.json:q} --threads {threads} --gpus {resources.node_gpus}"
+        " --params {params.json:q} --threads {threads} --gpus {resources.node_gpus} {resources.recompute}"
         " --work work/{wildcards.scale:q}/ade20k/{wildcards.model:q}/{wildcards.lr:q} --code {params.code}"
         " --output results/{wildcards.scale:q}/ade20k/{wildcards.model:q}/{wildcards.lr:q} > {log:q} 2>&1"
 
