@@ -50,14 +50,14 @@ def import_tokenizer(a):
 
 
 def tokenize(a):
-    from cae.tasks.merge_tokens import TokensJob
+    from cae.tasks.list_tokens import TokensJob
     from cae.tasks.tokenize import main
 
     main(a.data, a.tokenizer, parse(TokensJob, a), a.shard, a.threads, a.gpus, a.work, a.output)
 
 
-def merge_tokens(a):
-    from cae.tasks.merge_tokens import TokensJob, main
+def list_tokens(a):
+    from cae.tasks.list_tokens import TokensJob, main
 
     main(a.data, a.tokenizer, parse(TokensJob, a), a.inputs, a.output)
 
@@ -199,7 +199,7 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "train-tokenizer": (train_tokenizer, f"data params {RUNTIME} output"),
     "import-tokenizer": (import_tokenizer, "params output"),
     "tokenize": (tokenize, "data tokenizer params shard threads gpus work output"),
-    "merge-tokens": (merge_tokens, "data tokenizer params output inputs"),
+    "list-tokens": (list_tokens, "data tokenizer params output inputs"),
     "pretrain": (pretrain, f"data tokenizer tokens params {RUNTIME} output"),
     "import": (import_model, "params output"),
     "probe": (probe, f"data encoder params {RUNTIME} linear attentive weights"),

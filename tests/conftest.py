@@ -125,7 +125,7 @@ def tokens(run, tiny, data, tokenizer) -> Path:
     shards = [folder / "shards" / f"{k}.npy" for k in (1, 2)]
     for k, shard in enumerate(shards, 1):
         run("tokenize", *common, "--shard", f"{k}/2", "--work", run.folder / "work" / "tokens", "--output", shard)
-    run("merge-tokens", *common, "--output", folder, *shards)
+    run("list-tokens", *common, "--output", folder, *shards)
     return folder
 
 

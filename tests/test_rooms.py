@@ -61,7 +61,7 @@ assert not {"torch", "timm"} & sys.modules.keys()
 # Modules that a command imports before its work: libraries that take seconds and that it has no use for.
 UNUSED = {
     "cae.cli": "torch timm torchvision lightning_fabric numpy pandas matplotlib sklearn",
-    "cae.data.manifests cae.tasks.choose cae.tasks.merge_tokens cae.analysis.masks_and_crops": "torch timm pandas sklearn",
+    "cae.data.manifests cae.tasks.choose cae.tasks.list_tokens cae.analysis.masks_and_crops": "torch timm pandas sklearn",
     "cae.reporting.tables cae.reporting.metrics cae.reporting.models cae.reporting.page": "torch matplotlib scipy sklearn",
     "cae.data.demo cae.reporting.claims": "torch matplotlib scipy skimage sklearn",
     "cae.reporting.figures.figure5 cae.reporting.figures.training": "torch scipy sklearn",

@@ -120,7 +120,7 @@ class Costs:
         net = flops.tokenizer(self.p.tokenizers[tokenizer], self.p.image.grid)
         return self._trained(net.flops, views, tokenizer, precision="float32")  # to the last digit, on any device
 
-    def merge_tokens(self, cache: str) -> Work:
+    def list_tokens(self, cache: str) -> Work:
         views = self.plan.views_of(cache) * self.sizes["imagenet"].train
         return Work(tokens=2 * self.p.image.grid**2 * views)
 

@@ -67,7 +67,7 @@ def stages(file: Path | None, plan: Plan) -> dict[str, dict[str, list[str]]]:
 
 def _large(jobs: list[Job], costs: Costs) -> list[str]:
     """Of token caches that are too large to be copied, their manifests: these are versioned, and stand for them in the DAG."""
-    caches = [job for job in jobs if job.rule == "merge_tokens"]
+    caches = [job for job in jobs if job.rule == "list_tokens"]
     if sum(costs.of(job.rule, job.wildcards).tokens for job in caches) < LARGE:
         return []
     return [file for job in caches for file in job.outputs if file.endswith("manifest.json")]

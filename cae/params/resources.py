@@ -27,7 +27,9 @@ class ManyNodes(Resources):
 
 
 class Training(ManyNodes):
-    recompute: bool = False  # activations of transformer blocks are computed twice instead of kept: same results, less memory
+    recompute: bool = (
+        False  # activations of transformer blocks are computed twice instead of kept: same results, less memory
+    )
 
 
 class AllResources(Strict):

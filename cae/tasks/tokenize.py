@@ -12,7 +12,7 @@ from cae.data.views import LANCZOS, crop_boxes, jitter, render
 from cae.errors import UserError
 from cae.files import read_json, write_json
 from cae.progress import progress
-from cae.tasks.merge_tokens import TokensJob
+from cae.tasks.list_tokens import TokensJob
 from cae.tokenizers import cache, store
 from cae.training.devices import pick_device
 

@@ -1,8 +1,9 @@
 """The token cache: every image's tokens in each of its K views, computed once and read by every pretraining run.
 
-`tokens.npy` is uint16 [images, views, grid, grid], memory-mapped; `manifest.json` says what it belongs to. Views are
-pure functions of (seed, image, view), so cached tokens are those that a run would compute itself. As many views as
-epochs is the paper exactly: 392 bytes a view at 14 x 14 tokens, 0.5 GB for ImageNet.
+It stays in the shards in which it was made, of consecutive images: uint16 [images, views, grid, grid] each, memory-mapped.
+`shards.json` lists them, `manifest.json` says what they belong to, and is the same however the work was cut. Views are pure
+functions of (seed, image, view), so cached tokens are those that a run would compute itself. As many views as epochs is the
+paper exactly: 392 bytes a view at 14 x 14 tokens, 0.5 GB for ImageNet.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cae.errors import UserError
-from cae.files import atomic, read_json, write_json
+from cae.files import read_json, write_json
 from cae.params import View
 
 DTYPE = np.uint16
@@ -43,29 +44,38 @@ def create(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return tokens
 
 
-def merge(shards: list[Path], output: Path, shape: tuple[int, ...], belongs_to: dict) -> None:
-    """Join the shards, in order, to the cache in the folder `output`."""
-    with atomic(output / "tokens.npy") as temporary:
-        tokens = create(temporary, shape)
-        start = 0
-        for shard in shards:
-            part = np.load(shard, mmap_mode="r")
-            tokens[start : start + len(part)] = part
-            start += len(part)
-        if start != shape[0]:
-            raise UserError(
-                f"{shards[0].parent}: the shards hold {start} images, the data set has {shape[0]}; make them again"
-            )
-        tokens.flush()
-        sample = hashlib.sha256(tokens[:: -(-shape[0] // SAMPLE)].tobytes()).hexdigest()
-    write_json(output / "manifest.json", {"shape": list(shape), "sample": sample, **belongs_to})
+class Tokens:
+    """Shards as one array: tokens[indices [B], view] is uint16 [B, grid, grid]."""
+
+    def __init__(self, shards: list[np.ndarray]):
+        self.shards = shards
+        self.starts = np.cumsum([0, *map(len, shards)])
+        self.shape = (int(self.starts[-1]), *shards[0].shape[1:])
+
+    def __getitem__(self, key: tuple[np.ndarray, int]) -> np.ndarray:
+        indices, view = key
+        of = np.searchsorted(self.starts, indices, "right") - 1
+        tokens = np.empty((len(indices), *self.shape[2:]), DTYPE)
+        for shard in np.unique(of):
+            mine = of == shard
+            tokens[mine] = self.shards[shard][indices[mine] - self.starts[shard], view]
+        return tokens
 
 
-def open_cache(folder: Path, shape: tuple[int, ...], belongs_to: dict) -> np.ndarray:
-    """The cache's tokens, memory-mapped; UserError where it belongs to another data set, tokenizer, seed or view recipe.
+def list_shards(paths: list[Path], output: Path, shape: tuple[int, ...], belongs_to: dict) -> None:
+    """Write shards.json and manifest.json of the cache in the folder `output`, once its shards, in order, make up `shape`."""
+    tokens = Tokens(list(map(_open, paths)))
+    if tokens.shape != shape:
+        raise UserError(f"{paths[0].parent}: the shards hold {tokens.shape}, the data set has {shape}; make them again")
+    every = np.arange(0, shape[0], -(-shape[0] // SAMPLE))
+    sample = np.stack([tokens[every, view] for view in range(shape[1])], 1)
+    write_json(output / "shards.json", [os.path.relpath(path, output) for path in paths])
+    about = {"shape": list(shape), "sample": hashlib.sha256(sample.tobytes()).hexdigest()}
+    write_json(output / "manifest.json", about | belongs_to)
 
-    The kernel is told that rows are read at random: else it reads up to megabytes ahead of each one's 392 bytes.
-    """
+
+def open_cache(folder: Path, shape: tuple[int, ...], belongs_to: dict) -> Tokens:
+    """The cache's tokens; UserError where it belongs to another data set, tokenizer, seed or view recipe, or is damaged."""
     manifest = read_json(folder / "manifest.json")
     for key, value in {"shape": list(shape), **belongs_to}.items():
         if manifest.get(key) != value:
@@ -73,15 +83,22 @@ def open_cache(folder: Path, shape: tuple[int, ...], belongs_to: dict) -> np.nda
                 f"{folder / 'manifest.json'}: {key} is {manifest.get(key)}, this run has {value}; "
                 f"delete {folder} and make the cache again"
             )
+    tokens = Tokens([_open(folder / path) for path in read_json(folder / "shards.json")])
+    if tokens.shape != shape:
+        raise UserError(
+            f"{folder}: the shards hold {tokens.shape}, their manifest says {shape}; delete it and make it again"
+        )
+    return tokens
+
+
+def _open(path: Path) -> np.ndarray:
+    """A shard, memory-mapped. The kernel is told that rows are read at random: else it reads up to megabytes ahead of each
+    one's 392 bytes."""
     try:
-        tokens = np.load(folder / "tokens.npy", mmap_mode="r")
+        tokens = np.load(path, mmap_mode="r")
         tokens.base.madvise(mmap.MADV_RANDOM)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder / 'tokens.npy'}: not a readable token cache ({error}); delete {folder} and make it again"
-        ) from None
-    if list(tokens.shape) != manifest["shape"] or tokens.dtype != DTYPE:
-        raise UserError(
-            f"{folder / 'tokens.npy'}: {tokens.dtype} {tokens.shape}, its manifest says {manifest['shape']}; make it again"
-        )
+        raise UserError(f"{path}: not a readable token cache ({error}); delete it and make it again") from None
+    if tokens.dtype != DTYPE:
+        raise UserError(f"{path}: {tokens.dtype} is not a token cache's {DTYPE.__name__}; delete it and make it again")
     return tokens

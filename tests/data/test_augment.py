@@ -13,7 +13,7 @@ from cae.data.datasets import Images
 from cae.data.rng import AUGMENT, seeded
 from cae.data.views import LANCZOS, jitter
 from cae.params import View
-from cae.tasks.merge_tokens import TokensJob
+from cae.tasks.list_tokens import TokensJob
 from cae.tasks.pretrain import build
 from cae.tasks.tokenize import Chunks
 

@@ -94,37 +94,60 @@ BELONGS = {"dataset": "d", "tokenizer": "t", "input_size": 48, "seed": 0, "view"
 def small_cache(tmp_path):
     np.save(tmp_path / "1.npy", np.zeros((3, 2, 4, 4), np.uint16))
     np.save(tmp_path / "2.npy", np.ones((2, 2, 4, 4), np.uint16))
-    cache.merge([tmp_path / "1.npy", tmp_path / "2.npy"], tmp_path / "tokens", (5, 2, 4, 4), BELONGS)
+    cache.list_shards([tmp_path / "1.npy", tmp_path / "2.npy"], tmp_path / "tokens", (5, 2, 4, 4), BELONGS)
     return tmp_path / "tokens"
 
 
-def test_shards_are_joined_in_order(small_cache):
-    tokens = cache.open_cache(small_cache, (5, 2, 4, 4), BELONGS)
-    assert isinstance(tokens, np.memmap) and tokens[:3].max() == 0 and tokens[3:].min() == 1
+def test_shards_are_one_array(tmp_path):
+    whole = np.random.default_rng(0).integers(0, 8192, (11, 3, 4, 4)).astype(np.uint16)
+    for cuts in ([11], [4, 7], [1, 9, 1]):
+        paths = [tmp_path / f"{k}.npy" for k in range(len(cuts))]
+        for path, part in zip(paths, np.split(whole, np.cumsum(cuts)[:-1])):
+            np.save(path, part)
+        cache.list_shards(paths, tmp_path / f"of-{len(cuts)}", whole.shape, BELONGS)
+        tokens = cache.open_cache(tmp_path / f"of-{len(cuts)}", whole.shape, BELONGS)
+        for indices in (np.arange(11), np.array([10, 0, 3, 4, 4]), np.array([7])):
+            for view in range(3):
+                np.testing.assert_array_equal(tokens[indices, view], whole[indices, view])
+    manifests = {(tmp_path / f"of-{n}/manifest.json").read_text() for n in (1, 2, 3)}
+    assert len(manifests) == 1  # training anew is no consequence of another cut
+
+
+def test_a_folder_of_a_cache_may_move(small_cache, tmp_path):
+    (tmp_path / "there").mkdir()
+    for name in ("1.npy", "2.npy", "tokens"):
+        (tmp_path / name).rename(tmp_path / "there" / name)
+    assert cache.open_cache(tmp_path / "there/tokens", (5, 2, 4, 4), BELONGS)[np.array([0, 4]), 1].tolist() == [
+        np.zeros((4, 4)).tolist(), np.ones((4, 4)).tolist()
+    ]  # fmt: skip
 
 
 def test_rows_are_read_without_those_around_them(small_cache):
     """The mapping has Linux's flag of random reading."""
     tokens = cache.open_cache(small_cache, (5, 2, 4, 4), BELONGS)
     with open("/proc/self/smaps") as maps:
-        of_file = maps.read().split(str(tokens.filename))[1]
-    assert "rr" in of_file.split("VmFlags:")[1].splitlines()[0].split()
+        said = maps.read()
+    for shard in tokens.shards:
+        of_file = said.split(str(shard.filename))[1]
+        assert "rr" in of_file.split("VmFlags:")[1].splitlines()[0].split()
 
 
 def test_manifest_changes_with_the_tokens(small_cache, tmp_path):
     """What waits for a cache reads its manifest alone."""
     before = json.loads((small_cache / "manifest.json").read_text())
     np.save(tmp_path / "2.npy", np.full((2, 2, 4, 4), 2, np.uint16))
-    cache.merge([tmp_path / "1.npy", tmp_path / "2.npy"], small_cache, (5, 2, 4, 4), BELONGS)
+    cache.list_shards([tmp_path / "1.npy", tmp_path / "2.npy"], small_cache, (5, 2, 4, 4), BELONGS)
     after = json.loads((small_cache / "manifest.json").read_text())
     assert before.pop("sample") != after.pop("sample") and before == after
 
 
 def test_a_missing_shard_is_noticed(tmp_path):
     np.save(tmp_path / "1.npy", np.zeros((3, 2, 4, 4), np.uint16))
-    with pytest.raises(UserError, match="the shards hold 3 images, the data set has 5"):
-        cache.merge([tmp_path / "1.npy"], tmp_path / "tokens", (5, 2, 4, 4), BELONGS)
-    assert not (tmp_path / "tokens" / "tokens.npy").exists()
+    with pytest.raises(
+        UserError, match=r"the shards hold \(3, 2, 4, 4\), the data set has \(5, 2, 4, 4\); make them again"
+    ):
+        cache.list_shards([tmp_path / "1.npy"], tmp_path / "tokens", (5, 2, 4, 4), BELONGS)
+    assert not (tmp_path / "tokens").exists()
 
 
 @pytest.mark.parametrize(
@@ -136,9 +159,15 @@ def test_cache_that_belongs_elsewhere_is_refused(small_cache, key, value):
 
 
 def test_truncated_cache_is_refused(small_cache):
-    path = small_cache / "tokens.npy"
+    path = small_cache.parent / "2.npy"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(UserError, match="tokens.npy: not a readable token cache"):
+    with pytest.raises(UserError, match="2.npy: not a readable token cache"):
+        cache.open_cache(small_cache, (5, 2, 4, 4), BELONGS)
+    np.save(path, np.ones((1, 2, 4, 4), np.uint16))
+    with pytest.raises(UserError, match=r"the shards hold \(4, 2, 4, 4\), their manifest says \(5, 2, 4, 4\)"):
+        cache.open_cache(small_cache, (5, 2, 4, 4), BELONGS)
+    np.save(path, np.ones((2, 2, 4, 4)))
+    with pytest.raises(UserError, match="2.npy: float64 is not a token cache's uint16"):
         cache.open_cache(small_cache, (5, 2, 4, 4), BELONGS)
 
 
@@ -177,4 +206,5 @@ def test_interrupted_tokenising_goes_on_and_ends_the_same(run, tiny, data, token
     assert not (tmp_path / "all.npy").exists()
     run(*command)
     assert len(calls) < 128 + 25  # what was saved is not made again
-    np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), np.load(tokens / "tokens.npy"))
+    whole = np.concatenate([np.load(tokens / "shards" / f"{k}.npy") for k in (1, 2)])
+    np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), whole)

@@ -31,7 +31,7 @@ ENCODER = ["model.safetensors", "config.json", "provenance.json", "README.md"]
 folders = {
     "train-tokenizer": ["model.safetensors", "tokenizer.json", "metrics.jsonl", "report.npz"],
     "import-tokenizer": ["model.safetensors", "tokenizer.json"],
-    "merge-tokens": ["tokens.npy", "manifest.json"],
+    "list-tokens": ["shards.json", "manifest.json"],
     "pretrain": [*ENCODER, "last.ckpt", "metrics.jsonl"],
     "import": ENCODER,
     "finetune": [*ENCODER, "metrics.jsonl"],

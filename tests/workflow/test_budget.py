@@ -74,7 +74,7 @@ def test_costs_of_the_paper_are_known_numbers(paper):
     assert paper.pretrain_model("cae-b-1600").flops == pytest.approx(2 * 55.2e9 * images, rel=0.01)
     shard = paper.tokenize("dalle", "1", "64")
     assert 64 * shard.flops == pytest.approx(2 * 26.06e9 * images, rel=0.01) and shard.precision == "float32"
-    assert paper.merge_tokens("dalle").tokens == images * 196 * 2  # 0.8 TB
+    assert paper.list_tokens("dalle").tokens == images * 196 * 2  # 0.8 TB
     assert paper.pretrain_model("random-b").flops == 0
     assert (
         paper.finetune("finetune", "cae-l-1600").flops < paper.finetune("finetune", "cae-b-1600").flops * 2

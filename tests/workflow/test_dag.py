@@ -44,11 +44,11 @@ def test_the_paper_is_planned_without_its_data(tree):
 
 def test_other_views_have_a_token_cache_of_their_own(tree):
     jobs = tree.dry_run("--configfile", "params/paper.yaml", "--", "tokens", "pretrain")
-    (beit,) = of("merge_tokens", jobs) - {"dalle", "dvae-imagenet", "vqgan-openimages"}
+    (beit,) = of("list_tokens", jobs) - {"dalle", "dvae-imagenet", "vqgan-openimages"}
     assert re.fullmatch("dalle-[0-9a-f]{8}", beit)
     assert len(of("tokenize", jobs)) == 4 * 64
     for cache, jitter, views in ((beit, "0.4", 300), ("dalle", "0.0", 1600)):
-        for job in (f"tokenize {cache} 7 64", f"merge_tokens {cache}"):
+        for job in (f"tokenize {cache} 7 64", f"list_tokens {cache}"):
             assert f'"jitter": {jitter}' in jobs[job] and f'"views": {views}' in jobs[job]
             assert "--tokenizer results/paper/tokenizers/dalle " in jobs[job]
     for model, cache in (("beit-s-300", beit), ("beit-b-300", beit), ("cae-s-300", "dalle"), ("cae-b-300", "dalle")):
@@ -58,11 +58,11 @@ def test_other_views_have_a_token_cache_of_their_own(tree):
 
 def test_equal_views_share_a_token_cache(tree):
     jobs = tree.dry_run("pretrain", *ALL)
-    assert of("merge_tokens", jobs) == of("train_tokenizer", jobs) == {"dvae", "dvae-64", "dvae-256"}
+    assert of("list_tokens", jobs) == of("train_tokenizer", jobs) == {"dvae", "dvae-64", "dvae-256"}
     for model in ("beit-b-300", "cae-b-300"):
         assert "--tokens results/demo-all/tokens/dvae " in jobs[f"pretrain_model {model}"]
     assert "--tokens" not in jobs["pretrain_model mae-b-300"]
-    assert of("merge_tokens", tree.dry_run("results/demo/pretrain/beit-b-300/model.safetensors")) == {"dvae"}
+    assert of("list_tokens", tree.dry_run("results/demo/pretrain/beit-b-300/model.safetensors")) == {"dvae"}
 
 
 def test_tables_train_what_their_rows_name_and_nothing_twice(tree):
@@ -236,7 +236,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
 
     done = []
     for name in ("data.demo:write_demo", "data.manifests:index", "tasks.train_tokenizer:main", "tasks.tokenize:main",
-                 "tasks.merge_tokens:main", "tasks.import_tokenizer:main", "tasks.pretrain:main", "tasks.import_model:main",
+                 "tasks.list_tokens:main", "tasks.import_tokenizer:main", "tasks.pretrain:main", "tasks.import_model:main",
                  "tasks.probe:main", "tasks.finetune:main", "tasks.segment:main", "tasks.choose:main",
                  "tasks.detect:main", "tasks.classify:main", "reporting.models:main", "reporting.metrics:main",
                  "analysis.masks_and_crops:main", "analysis.reconstruction:main", "analysis.tsne:main",

@@ -86,10 +86,10 @@ def test_a_seed_more_runs_what_is_new_and_the_tables_that_show_it(finished, undo
     finished.run("git", "checkout", "--quiet", ".")
     finished.edit("params/demo.yaml", "scale: demo", "scale: demo\nseeds: [0, 1]")
     jobs = finished.dry_run().keys()
-    trained = ("make_data", "train_tokenizer", "tokenize", "merge_tokens", "pretrain_model", "probe", "finetune", "segment",
+    trained = ("make_data", "train_tokenizer", "tokenize", "list_tokens", "pretrain_model", "probe", "finetune", "segment",
                "choose_learning_rate", "detect", "classify")  # fmt: skip
     again = {job for job in jobs if job.startswith(trained) and "@1" not in job}
-    assert all(re.fullmatch(r"(tokenize|merge_tokens) dvae(-\d+)?-[0-9a-f]{8}( 1 1)?", job) for job in again) and again
+    assert all(re.fullmatch(r"(tokenize|list_tokens) dvae(-\d+)?-[0-9a-f]{8}( 1 1)?", job) for job in again) and again
     assert not [job for job in jobs if job.startswith(("figure ", "tsne", "reconstruct", "masks_and_crops"))]
 
 
@@ -117,7 +117,7 @@ def test_code_reruns_what_runs_it(finished, undo, plan):
     assert again == {model for model, method in methods.items() if method == "cae"} and "random-b" in again
     assert "reconstruct" in jobs  # it decodes with a CAE
     assert not [
-        job for job in jobs if job.startswith(("make_data", "train_tokenizer", "tokenize", "merge_tokens", "masks"))
+        job for job in jobs if job.startswith(("make_data", "train_tokenizer", "tokenize", "list_tokens", "masks"))
     ]
 
     finished.run("git", "checkout", "--quiet", ".")
@@ -147,9 +147,9 @@ def test_code_of_a_figure_draws_it_again_alone_and_a_template_is_an_input(finish
 def test_a_recipe_of_other_views_makes_a_cache_and_leaves_the_shared_one(finished, undo):
     finished.edit("params/demo.yaml", "view: {jitter: null, views: null}", "view: {jitter: 0.2, views: null}")
     jobs = {job for job in finished.dry_run("pretrain") if job != "pretrain"}
-    cache = next(job.split()[1] for job in jobs if job.startswith("merge_tokens"))
+    cache = next(job.split()[1] for job in jobs if job.startswith("list_tokens"))
     assert cache.startswith("dvae-") and jobs == {
-        f"tokenize {cache} 1 1", f"merge_tokens {cache}", "pretrain_model beit-b-300"
+        f"tokenize {cache} 1 1", f"list_tokens {cache}", "pretrain_model beit-b-300"
     }  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def test_who_clones_and_pulls_has_nothing_to_do(pushed):
     clone.edit("params/demo.yaml", "mae-b-1600: {", "mae-b-1600: {lr: 1.0e-4, ")
     jobs = clone.dry_run().keys()
     assert {job.split()[1] for job in jobs if job.startswith(("pretrain_model", "probe"))} == {"mae-b-1600"}
-    assert not [job for job in jobs if job.startswith(("make_data", "train_tokenizer", "tokenize", "merge_tokens"))]
+    assert not [job for job in jobs if job.startswith(("make_data", "train_tokenizer", "tokenize", "list_tokens"))]
 
 
 def test_a_figure_is_drawn_again_from_its_arrays_where_nothing_else_is(pushed):

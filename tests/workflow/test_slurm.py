@@ -49,7 +49,7 @@ def submitted(tree):
         ("detect coco-mask cae-l-1600", 8, 64, 400000, 2880),
         ("tokenize dalle 7 64", 1, 16, 32000, 1440),
         ("index_data imagenet", 0, 16, 8000, 240),
-        ("merge_tokens dalle", 0, 1, 32000, 1440),
+        ("list_tokens dalle", 0, 1, 32000, 1440),
         ("classify deit-b-300", 1, 64, 400000, 1440),
         ("import_model mae-b-1600", 0, 1, 32000, 10),
     ],
@@ -81,7 +81,7 @@ def test_short_jobs_of_a_rule_wait_together_and_long_ones_alone(tree):
     groups = Counter(re.findall(r"Group job (\w+) ", text))
     for name in ("probe", "finetune", "detect"):
         assert jobs[name] > 20 and groups[name] == ceil(jobs[name] / 20)
-    assert groups["tokenize"] == groups["merge_tokens"] == 1
+    assert groups["tokenize"] == groups["list_tokens"] == 1
     alone = set(re.findall(r"^rule (\w+):", text, re.M))
     assert alone & sent(tree) == {"pretrain_model"} and not alone & groups.keys()
     assert "Group job" not in tree.run("snakemake", "--dry-run", *ALL)  # on one machine nothing waits

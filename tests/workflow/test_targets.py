@@ -18,7 +18,7 @@ TOLD = {
     "results/demo/evalute/atentive/cae-b-300.json": ("no file or rule evalute .*; no protocol atentive in", CELL),
     f"results/demo/ade20k/cae-b-30/{LR}/metrics.json": ("no model cae-b-30 in scale demo", RUN),
     "data/demo/imagnet.json": ("no data set imagnet in scale demo", "data/demo/imagenet.json"),
-    "results/demo/tokens/dave/tokens.npy": ("no tokenizer dave in scale demo", "results/demo/tokens/dvae/tokens.npy"),
+    "results/demo/tokens/dave/shards.json": ("no tokenizer dave in scale demo", "results/demo/tokens/dvae/shards.json"),
     "results/paper/evaluate/attentive/cae-b-300.json": ("these are params of scale demo, .*params/paper.yaml", CELL),
     # A learning rate that params do not list, and one that they list, spelled otherwise than in paths.
     "results/demo/ade20k/cae-b-300/7e-4/metrics.json": (f"ade20k.sizes.base.lrs .* {LR} .*, no 7e-4", RUN),

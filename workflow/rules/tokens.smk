@@ -91,7 +91,7 @@ rule tokenize:
         data="data/{scale}/imagenet.json",
         tokenizer=lambda w: plan.tokenizer_files(w.cache, w.scale),
     output:
-        temp("results/{scale}/tokens/{cache}/shards/{k}-of-{n}.npy"),
+        "results/{scale}/tokens/{cache}/shards/{k}-of-{n}.npy",
     log:
         "work/{scale}/logs/tokenize/{cache}/{k}-of-{n}.log",
     benchmark:
@@ -113,18 +113,18 @@ rule tokenize:
         " --work work/{wildcards.scale:q}/tokens/{wildcards.cache:q} --output {output:q} > {log:q} 2>&1"
 
 
-rule merge_tokens:
+rule list_tokens:
     input:
         data="data/{scale}/imagenet.json",
         tokenizer=lambda w: plan.tokenizer_files(w.cache, w.scale),
         shards=lambda w: plan.shards_of(w.cache, w.scale),
     output:
-        "results/{scale}/tokens/{cache}/tokens.npy",
+        "results/{scale}/tokens/{cache}/shards.json",
         "results/{scale}/tokens/{cache}/manifest.json",
     log:
-        "work/{scale}/logs/merge_tokens/{cache}.log",
+        "work/{scale}/logs/list_tokens/{cache}.log",
     benchmark:
-        "work/{scale}/benchmarks/merge_tokens/{cache}.tsv"
+        "work/{scale}/benchmarks/list_tokens/{cache}.tsv"
     priority: FIRST
     threads: 1
     resources:
@@ -132,8 +132,8 @@ rule merge_tokens:
     params:
         tokenizer=lambda w: plan.tokenizer_folder(w.cache, w.scale),
         json=lambda w: plan.caches[w.cache][1],
-        code=code_hash("cae.tasks.merge_tokens"),
+        code=code_hash("cae.tasks.list_tokens"),
     shell:
-        "python -m cae merge-tokens --data {input.data:q}"
+        "python -m cae list-tokens --data {input.data:q}"
         " --tokenizer {params.tokenizer:q} --params {params.json:q}"
         " --output results/{wildcards.scale:q}/tokens/{wildcards.cache:q} {input.shards:q} > {log:q} 2>&1"

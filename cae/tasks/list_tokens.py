@@ -1,4 +1,4 @@
-"""The token cache's shards, joined."""
+"""The token cache's shards, checked and listed."""
 
 from pathlib import Path
 
@@ -18,4 +18,4 @@ def main(data: Path, tokenizer: Path, params: TokensJob, shards: list[Path], out
     images = Images(data, 0)
     about = read_json(tokenizer / "tokenizer.json")
     shape = (len(images), params.view.views, params.image.grid, params.image.grid)
-    cache.merge(shards, output, shape, cache.identity(images.fingerprint, about, params.seed, params.view))
+    cache.list_shards(shards, output, shape, cache.identity(images.fingerprint, about, params.seed, params.view))
