@@ -1,10 +1,12 @@
-"""How cost grows: `python benchmarks/growth.py step|planning|cache [--output docs]` measures and draws one figure each.
+"""How cost grows: `python benchmarks/growth.py step|planning|cache|loading [--output docs]` measures and draws one figure each.
 
 step      A training step of CAE-S at 224 pixels, patches of 16, batch 4, one of these changed at a time: processor seconds and
           peak memory, on one core, in float32.
 planning  `snakemake -n` of demo-all with further models as rows of Table 1, each with its three evaluations.
 cache     The token cache from a thousand images to ImageNet's 1.28 million, all their views, as a sparse file: opening it and
           reading micro-batches of 256 random images.
+loading   The manifest of as many images, read, and 32 loader processes that ask for each image once; images themselves are
+          made up, so that a disk and a decoder are not in it.
 
 Each point is a process of its own, so that peaks of memory do not mix; this one stays small, for a new process starts with the
 peak of the one that made it. Docs: docs/growth.md.
@@ -12,6 +14,7 @@ peak of the one that made it. Docs: docs/growth.md.
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import shutil
@@ -122,6 +125,52 @@ def cache(images: int) -> dict[str, float]:
                 "GB": 2 * np.prod(shape) / 1e9}  # fmt: skip
 
 
+def loading(images: int) -> dict[str, float]:
+    """Processor seconds until the first micro-batch is asked for, memory of that process, and what 32 loader processes have to
+    themselves after an epoch."""
+    import numpy as np
+
+    from cae.data import datasets
+    from cae.data.batches import Pixels, Views, loader
+    from cae.params import load
+
+    crop = load(ROOT / "params/paper.yaml").view
+    blank = np.zeros((32, 32, 3), np.uint8)
+    datasets.read_pixels = lambda path: blank
+    with tempfile.TemporaryDirectory() as name:
+        split = {"images": [f"train/n{i % 1000:08}/n{i % 1000:08}_{i}.JPEG" for i in range(images)],
+                 "labels": [i % 1000 for i in range(images)]}  # fmt: skip
+        about = {
+            "root": name,
+            "layout": "imagenet",
+            "fingerprint": "",
+            "classes": [],
+            "splits": {"train": split, "val": split},
+        }
+        manifest = Path(name, "imagenet.json")
+        manifest.write_text(json.dumps(about))
+        del split, about
+        start, before = time.process_time(), peak_mb()
+        views = Views(datasets.Images(manifest, 0), crop, crop.views, 16, 0, keep=False)
+        order = np.random.default_rng(0).permutation(images)
+        keys = [(0, part) for part in np.array_split(order, -(-images // 256))]
+        started = time.process_time() - start
+        batches = iter(loader(Pixels(views), keys, 32))
+        for _ in keys:
+            next(batches)
+        workers = multiprocessing.active_children()
+        private = sum(private_mb(worker.pid) for worker in workers)
+        return {"start_s": started, "MB": peak_mb() - before, "workers_MB": private}
+
+
+def private_mb(process: int) -> float:
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")) / 1024
+
+
+KINDS = {"step": step, "planning": planning, "cache": cache, "loading": loading}
+
+
 def measured(name: str, **point) -> dict[str, float]:
     """What the function of this name gives for a point, in a process of its own."""
     done = subprocess.run(
@@ -156,7 +205,10 @@ def curves(name: str) -> list[tuple[str, str, list, list[float]]]:
             ("models beside those of the tables", above, MODELS, [one[what] for one in found])
             for what, above in rows.items()
         ]
-    found = [measured("cache", images=n) for n in IMAGES]
+    found = [measured(name, images=n) for n in IMAGES]
+    if name == "loading":
+        rows = {"start_s": "start, seconds", "MB": "memory, MB", "workers_MB": "32 workers’ own, MB"}
+        return [("images", above, IMAGES, [one[what] for one in found]) for what, above in rows.items()]
     rows = {"GB": "the cache, GB", "open_ms": "opening it, ms", "read_ms": "a micro-batch, ms", "MB": "memory, MB"}
     return [("images", above, IMAGES, [one[what] for one in found]) for what, above in rows.items()]
 
@@ -182,14 +234,14 @@ def draw(name: str, output: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=["step", "planning", "cache"])
+    parser.add_argument("name", choices=list(KINDS))
     parser.add_argument("--output", type=Path, default=ROOT / "docs")
     parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.point is None:
         draw(arguments.name, arguments.output)
     else:
-        print(json.dumps({"step": step, "planning": planning, "cache": cache}[arguments.name](**arguments.point)))
+        print(json.dumps(KINDS[arguments.name](**arguments.point)))
 
 
 if __name__ == "__main__":

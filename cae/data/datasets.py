@@ -1,6 +1,7 @@
 """Images of a data set on disk, read through its manifest."""
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,22 @@ def read_labels(path: Path) -> np.ndarray:
         raise UserError(f"{path}: not a readable label map ({error})") from None
 
 
+class Paths(Sequence):
+    """Texts in one block of memory, which processes that are forked share: of a list's each gets its own, page by page, since
+    Python counts in them who refers to them (of ImageNet's paths and 32 loader processes, 5 GB)."""
+
+    def __init__(self, texts: Iterable[str]):
+        encoded = [text.encode(errors="surrogateescape") for text in texts]
+        self.block, self.ends = b"".join(encoded), np.cumsum([0, *map(len, encoded)])
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, i: int) -> str:
+        i = range(len(self))[i]
+        return self.block[self.ends[i] : self.ends[i + 1]].decode(errors="surrogateescape")
+
+
 class Images:
     """One split of a data set, read through its manifest."""
 
@@ -93,7 +110,7 @@ class Images:
         data = read_json(manifest)
         self.root, self.fingerprint, self.classes = expand(data["root"]), data["fingerprint"], data["classes"]
         part = data["splits"][SPLITS[data["layout"]][split]]
-        self.paths = part["images"]
+        self.paths = Paths(part["images"])
         self.labels = np.array(part["labels"]) if "labels" in part else None
 
     def __len__(self) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cae.data.datasets import SPLITS, Images
+from cae.data.datasets import SPLITS, Images, Paths
 from cae.data.rng import LABELS, uniforms
 from cae.errors import UserError
 from cae.files import read_json
@@ -26,7 +26,7 @@ def chosen(labels: np.ndarray, share: float) -> np.ndarray:
 def keep(images: Images, share: float) -> None:
     """Leave out all other images."""
     indices = chosen(images.labels, share)
-    images.paths, images.labels = [images.paths[i] for i in indices], images.labels[indices]
+    images.paths, images.labels = Paths(images.paths[i] for i in indices), images.labels[indices]
 
 
 def check(manifests: dict[str | Path, dict[str, int]]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cae.data.datasets import Images, annotation_of, read_labels, read_pixels, read_rgb
+from cae.data.datasets import Images, Paths, annotation_of, read_labels, read_pixels, read_rgb
 from cae.data.manifests import changes, index
 from cae.errors import UserError
 from cae.params import load
@@ -40,6 +40,15 @@ def test_manifest_lists_images_and_labels(imagenet):
     train = Images(manifest, 0)
     assert len(train) == 4 and train.classes == ["cat", "dog"] and train.labels.tolist() == [0, 0, 1, 1]
     assert train.paths[2] == "train/dog/0.JPEG" and train[2].size == (8, 6)
+
+
+def test_paths_are_a_sequence_of_any_names():
+    names = ["a/é b.jpg", "", "🐈.png", os.fsdecode(b"\xff.jpg")]
+    paths = Paths(names)
+    assert list(paths) == names and len(paths) == 4 and paths[-1] == names[-1] and paths[np.int64(2)] == names[2]
+    with pytest.raises(IndexError):
+        paths[4]
+    assert list(Paths([])) == []
 
 
 def test_fingerprint_follows_content_not_place(imagenet, tmp_path):
@@ -325,7 +334,7 @@ def test_domainnet_is_read_by_its_lists(clipart):
     index("clipart", str(clipart), clipart / "m.json")
     train, test = Images(clipart / "m.json", 0), Images(clipart / "m.json", 1)
     assert train.classes == ["axe", "cat"] and train.labels.tolist() == [1, 0] and test.labels.tolist() == [1, 0]
-    assert train.paths == ["clipart/cat/a.jpg", "clipart/axe/b c.jpg"]
+    assert list(train.paths) == ["clipart/cat/a.jpg", "clipart/axe/b c.jpg"]
 
 
 def test_a_list_that_is_missing_or_wrong_is_named(food, clipart):
