@@ -19,8 +19,8 @@ Made by `snakemake publish --configfile params/{scale}.yaml`, not edited by hand
 again, from the numbers and arrays in `published/`: no images, no checkpoints.
 
 - Data: {data}.
-- Pretraining: {trained} models and {hours:.1f} hours in all, with seeds {seeds}.
-- Arithmetic: {precisions}. Revisions: {revisions}.
+- Pretraining: {trained} models and {hours:.1f} hours in all, with seeds {seeds}. Evaluation: {cells} cells and {more:.1f} hours.
+- Machines: {machines}. Arithmetic: {precisions}. Revisions: {revisions}.
 """
 
 
@@ -57,7 +57,7 @@ def facts(scale: str, kept: list[Path]) -> str:
     counts = {path.stem: image_counts(path) for path in kept if path.parts[0] == "data"}
 
     def each(key: str, of: list[dict]) -> str:
-        return ", ".join(sorted({str(one[key]) for one in of}))
+        return ", ".join(sorted({str(one[key]) for one in of if key in one})) or "not recorded"
 
     return PAGE.format(
         scale=scale,
@@ -66,7 +66,11 @@ def facts(scale: str, kept: list[Path]) -> str:
         ),
         trained=len(runs),
         hours=sum(runs) / 3600,
+        cells=len(cells),
+        # One run trains both probes, and each tells its seconds.
+        more=sum(cell.get("seconds", 0) for cell in cells if cell["protocol"] != "attentive") / 3600,
         seeds=each("seed", [one["params"] for one in about if "seed" in one["params"]]),
+        machines=each("machine", cells),
         precisions=each("precision", cells),
         revisions=each("revision", cells),
     )

@@ -17,7 +17,7 @@ from cae.params import Row, Table, read, unknown
 MISSING, NOTHING = "–", "n/a"
 WHY = {MISSING: "not run at this scale", NOTHING: "does not apply"}
 # Of a cell's job, by itself:
-RECORDED = ("params_hash", "seconds", "images_per_second", "val_images", "precision", "revision")
+RECORDED = ("params_hash", "seconds", "images_per_second", "val_images", "precision", "machine", "revision")
 LOGS = {"linear": "probe", "attentive": "probe", "supervised": "classify"}  # folders of logs that no protocol names
 FACTS = {"tokenizer": "Tokenizer", "epochs": "Epochs", "crops": "Crops"}  # headings of columns about the model itself
 OURS_ALONE = {"tokenizer"}  # the paper's is the row's name

@@ -15,7 +15,7 @@ from cae.models.encoders import load_encoder
 from cae.models.vit import normalise
 from cae.params import Positive, Precision, Strict
 from cae.progress import progress
-from cae.training.devices import arithmetic, autocast, pick_device
+from cae.training.devices import arithmetic, autocast, machine, pick_device
 
 
 class ClassifyJob(Strict):
@@ -64,5 +64,5 @@ def main(data: Path, encoder: Path, params: ClassifyJob, threads: int, gpus: int
         "model": encoder.name, "protocol": "supervised", **result,
         "classes": vit.num_classes, "params_hash": text_hash(config["params_hash"] + images.fingerprint),
         "seconds": round(seconds, 1), "images_per_second": round(len(images) / seconds, 1),
-        "precision": arithmetic(device, params.precision), "revision": revision(),
+        "precision": arithmetic(device, params.precision), "machine": machine(device), "revision": revision(),
     })  # fmt: skip

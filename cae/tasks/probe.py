@@ -26,7 +26,7 @@ from cae.models.probes import AttentiveProbe, LinearProbe
 from cae.models.vit import normalise
 from cae.params import Job, Probe, Probes
 from cae.tensors import save_weights
-from cae.training.devices import start
+from cae.training.devices import machine, start
 from cae.training.optim import warmup_cosine
 from cae.training.run import Run, Runtime
 
@@ -197,6 +197,7 @@ def main(
             "val_images": len(val), "classes": classes, "epochs": p.epochs, "params_hash": params_hash,
             "seconds": round(run.rows[-1]["seconds"], 1),
             "images_per_second": round((train_tokens.encoded + val_tokens.encoded) / run.rows[-1]["seconds"], 1),
-            "precision": run.precision, "revision": revision(), "curve": [top1 for top1, _ in head.curve],
+            "precision": run.precision, "machine": machine(fabric.device.type), "revision": revision(),
+            "curve": [top1 for top1, _ in head.curve],
         })  # fmt: skip
     run.path.unlink()

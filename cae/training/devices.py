@@ -1,7 +1,9 @@
 """Where a job computes, how precisely, and what the processes of one run tell each other."""
 
 import os
+import platform
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 from torch import Tensor, distributed, nn
@@ -82,6 +84,15 @@ def arithmetic(device: str, precision: Precision = "auto") -> str:
         can = torch.cpu.get_capabilities()
         native = can.get("amx_bf16") or can.get("avx512_bf16")
     return "bfloat16" if native else "float32"
+
+
+def machine(device: str) -> str:
+    """What computes, in its maker's words: the GPU's name or the processor's."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def autocast(device: str, precision: Precision = "auto") -> AbstractContextManager:

@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from cae.errors import UserError
 from cae.files import atomic, revision
 from cae.progress import progress
-from cae.training.devices import precision_of
+from cae.training.devices import machine, precision_of
 
 SHOWN = "loss", "accuracy", "top1"  # beginnings of what the progress bar tells of a row
 
@@ -131,7 +131,8 @@ class Run:
         total = self.rows[-1]["seconds"] + seconds
         return {"seconds": round(total, 1), **more,
                 "images_per_second": round((self.rows[-1]["images"] + evaluated) / total, 1), "precision": self.precision,
-                "revision": revision(), "losses": [round(row["loss"], 4) for row in self.rows]}  # fmt: skip
+                "machine": machine(self.fabric.device.type), "revision": revision(),
+                "losses": [round(row["loss"], 4) for row in self.rows]}  # fmt: skip
 
     def _resume(self) -> None:
         state, path = self._last_state()

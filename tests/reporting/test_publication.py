@@ -12,12 +12,14 @@ from cae.reporting import publication
 def inputs(tmp_path, monkeypatch):
     """Two tables and a figure, and of one model what they were made of; the working folder holds them."""
     monkeypatch.chdir(tmp_path)
-    cell = {"protocol": "linear", "top1": 31.4, "precision": "float32", "revision": "0123abc"}
+    cell = {"protocol": "linear", "top1": 31.4, "precision": "float32", "revision": "0123abc", "seconds": 1080}
+    other = cell | {"protocol": "attentive", "machine": "A processor"}
     texts = {
         "reports/mine/tables/claims.md": "# Claims, scale mine\n\n| Claim |\n|:--|\n| CAE is above BEiT |\n",
         "reports/mine/tables/table1.md": "# Table 1, scale mine\n\n| Method | LIN |\n|:--|--:|\n| CAE | 31.4 |\n",
         "reports/mine/figures/figure3.png": "a picture",
         "results/mine/evaluate/linear/cae-b-300.json": json.dumps(cell),
+        "results/mine/evaluate/attentive/cae-b-300.json": json.dumps(other),
         "results/mine/pretrain/cae-b-300/provenance.json": json.dumps({"params": {"seed": 7}}),
         "results/mine/pretrain/cae-b-300/metrics.jsonl": '{"seconds": 60.0}\n{"seconds": 5400.0}\n',
         "data/mine/imagenet.json": json.dumps({"splits": {"train": {"images": [0] * 9469}, "val": {"images": [0] * 3925}}}),
@@ -36,7 +38,8 @@ def test_the_page_shows_tables_and_figures_and_says_what_made_them(tmp_path, inp
     ]  # fmt: skip
     assert "![figure3](figures/figure3.png)" in page and "| CAE | 31.4 |" in page
     assert "imagenet: 9,469 images to train on, 3,925 to validate" in page
-    assert "1 models and 1.5 hours in all, with seeds 7" in page and "float32. Revisions: 0123abc" in page
+    assert "1 models and 1.5 hours in all, with seeds 7. Evaluation: 2 cells and 0.3 hours." in page
+    assert "Machines: A processor. Arithmetic: float32. Revisions: 0123abc" in page
 
 
 def test_what_it_was_made_of_lies_beside_it_under_the_same_paths(tmp_path, inputs):

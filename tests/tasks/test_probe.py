@@ -14,6 +14,7 @@ from cae.models.probes import AttentiveProbe, LinearProbe
 from cae.models.vit import normalise
 from cae.tasks.probe import Head
 from cae.tensors import load_weights
+from cae.training.devices import machine
 from tests.conftest import text
 
 
@@ -51,6 +52,7 @@ def test_probes_report_both_protocols(probed):
         assert values["model"] == "cae-b-300" and values["protocol"] == protocol
         assert 0 <= values["top1"] <= values["top5"] <= 100
         assert values["val_images"] == 100 and values["classes"] == 10 and len(values["curve"]) == 4
+        assert values["machine"] == machine("cpu") != ""
 
 
 def test_the_probes_weights_give_the_accuracies_that_are_reported(run, tiny, data, pretrained, probed):
