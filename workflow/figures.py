@@ -9,6 +9,7 @@ class Figure(NamedTuple):
     dataset: str | None  # that it needs
     models: list[str]  # that it needs, and shows
     files: list[str]  # that it is drawn from, below results/<scale>/
+    protocol: str | None = None  # by which one of its models must be evaluated
 
 
 def figures(params: Params) -> dict[str, Figure]:
@@ -18,8 +19,9 @@ def figures(params: Params) -> dict[str, Figure]:
         return Figure(dataset, models, [f"analyze/{name}.npz"])
 
     def panel(protocol: str, dataset: str) -> Figure:
-        models = [model for model in params.panels if params.models[model] is not None] or params.panels
-        return Figure(dataset, models, [f"{protocol}/{model}/examples.npz" for model in models])
+        here = [model for model in params.panels if params.models[model] is not None] or params.panels
+        models = [model for model in here if params.evaluated(model, protocol)] or here
+        return Figure(dataset, models, [f"{protocol}/{model}/examples.npz" for model in models], protocol)
 
     def curves() -> Figure:
         models = [model for model in params.curves if params.models[model] is not None]

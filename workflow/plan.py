@@ -181,6 +181,9 @@ class Plan:
         for model in figure.models:
             if why := self.absent(model):
                 return f"it needs the model {model}, which is {why}"
+        protocol = figure.protocol
+        if protocol and not any(self.params.evaluated(model, protocol) for model in figure.models):
+            return f"none of its models is in `cells.{protocol}`{self.of_file('cells', protocol)}"
         return None
 
     def absent(self, model: str) -> str | None:

@@ -167,6 +167,9 @@ def test_figures_and_panels_are_left_out_with_what_they_need():
     }
     assert plan.shown["segmentation"].models == plan.shown["detection"].models == ["cae-b-1600"]  # those that are there
     assert "cae-b-300-pixels-no-align" not in plan.models  # for figure 4 alone
+    plan = demo(cells={"coco-mask": [], "ade20k": ["random-b"]})
+    assert plan.left_out == {"detection": "none of its models is in `cells.coco-mask`"}
+    assert plan.shown["segmentation"].models == ["random-b"]  # what is evaluated anyway
 
 
 def test_curves_are_of_the_models_that_a_scale_has_and_of_all_their_seeds():
