@@ -29,7 +29,11 @@ def figures(params: Params) -> dict[str, Figure]:
             f"{folder}/{each}{file}"
             for model in models
             for each in params.seeded(model)
-            for folder, file in (("evaluate/linear", ".json"), ("evaluate/attentive", ".json"), ("pretrain", "/provenance.json"))
+            for folder, file in (
+                ("evaluate/linear", ".json"),
+                ("evaluate/attentive", ".json"),
+                ("pretrain", "/provenance.json"),
+            )
         ]
         return Figure("imagenet", models or params.curves, files)
 
