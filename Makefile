@@ -23,6 +23,8 @@ report: .venv/ready
 redraw: .venv/ready
 	@test -d reports/$(SCALE)/published || { echo "reports/$(SCALE)/published: no such folder; SCALE is one of those that are kept"; exit 1; }
 	cp -R reports/$(SCALE)/published/. .
+	@# Of one age, or an array that was copied before its data set's list would be made again.
+	cd reports/$(SCALE)/published && find . -type f -exec touch -d 2000-01-01 $(CURDIR)/{} +
 	$(run) snakemake report --cores all --configfile params/$(SCALE).yaml
 	@echo "reports/$(SCALE)/index.html"
 

@@ -267,7 +267,7 @@ class Plan:
         files += [f"pretrain/{model}/metrics.jsonl" for model in self.trained]
         files += [file for figure in self.figures for file in self.drawn_from[figure]]
         return unique(f"results/{scale}/{file}" for file in files) + [
-            f"data/{scale}/{name}.json" for name in self.counted
+            f"data/{scale}/{name}.json" for name in self.params.datasets
         ]
 
     def searched(self, model: str, scale: str) -> list[str]:
