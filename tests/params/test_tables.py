@@ -50,7 +50,7 @@ def test_cells_are_every_column_unless_a_row_says_which(paper):
         (
             "finetune-10: FT",
             "finetune-0: FT",
-            "labels: columns.finetune-0.protocol: 'finetune-0': a share of the labels is above",
+            "ablations: columns.finetune-0.protocol: 'finetune-0': a share of the labels is above",
         ),
         ("facts: [tokenizer,", "facts: [tokeniser,", "table7: facts.0: Input should be"),
         ("words: {align: √}", "words: {aling: √}", "table2: CAE: words: unknown key 'aling'; did you mean 'align'?"),

@@ -168,7 +168,9 @@ def test_summary_says_what_was_run(tmp_path, inputs):
         for name, part in PARAMS["analyses"].items()
         if name not in ("figure3", "figure4")
     }
-    text = re.sub("<[^>]*>", "", write(tmp_path, inputs, models=models, analyses=PARAMS["analyses"] | analyses))
+    text = re.sub(
+        "<[^>]*>", "", write(tmp_path, inputs, models=models, analyses=PARAMS["analyses"] | analyses, curves=[])
+    )
     assert "scale demo" in text and "They compare with nothing but" in text
     assert "5 of 10 models, for 300 to 1600 epochs;\n3 are taken as released; the others are encoders" in text
     assert "1,234 images to train on, 56 to validate on" in text

@@ -33,7 +33,11 @@ def test_the_paper_is_planned_without_its_data(tree):
     jobs = tree.dry_run("--configfile", "params/paper.yaml", "--config", "imagenet=/nowhere", "ade20k=/nowhere").keys()
     models = yaml.safe_load((tree.path / "params/paper.yaml").read_text())["models"]
     released = {name for name, model in models.items() if model.get("source") == "released"}
-    own = {"simmim-b-800", "data2vec-b-800"}  # of a table of our own, which this scale does not show
+    own = {
+        "simmim-b-800",
+        "data2vec-b-800",
+        "cae-b-300-random-masks",
+    }  # of tables of our own, which this scale does not show
     assert of("pretrain_model", jobs) == models.keys() - released - own
     assert of("import_model", jobs) == released and len(released) == 7
     assert of("import_tokenizer", jobs) == {"dalle", "vqgan-openimages"}
@@ -219,7 +223,8 @@ def test_what_a_scale_leaves_out_is_told_and_not_asked_for(tree):
     text = tree.run("snakemake", "--dry-run", "--configfile", "params/mine.yaml", "--", "figure3")
     (tree.path / "params/mine.yaml").unlink()
     assert of("pretrain_model", jobs) == {"mae-b-300"} and of("make_data", jobs) == {"imagenet", "coco"}
-    assert of("figure", jobs) == {*(f"figure{i}" for i in (1, 2, 3, 8)), "training"} and len(of("table", jobs)) == 9
+    assert of("figure", jobs) == {*(f"figure{i}" for i in (1, 2, 3, 8)), "epochs", "training"}
+    assert len(of("table", jobs)) == 10
     assert "ade20k.json" not in jobs["page"]
     told = [line for line in text.splitlines() if "is left out" in line]
     why = "it needs the model cae-b-300-pixels, which is not in `only` of params/mine.yaml"
@@ -250,6 +255,8 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
         python, *words = shlex.split(command[1].rpartition(" && ")[2])
         assert (python, words[:2]) == ("python", ["-m", "cae"])
         cli.main(words[2:])
+    if scale.startswith("photos"):  # which leave out whole evaluations
+        return
     expected = {
         "tasks.pretrain",
         "tasks.import_model" if scale in ("paper", "released") else "tasks.train_tokenizer",

@@ -66,8 +66,8 @@ def test_a_models_params_rerun_it_and_what_hangs_on_it(finished, undo):
     finished.edit("params/demo.yaml", "mae-b-1600: {", "mae-b-1600: {lr: 1.0e-4, ")
     assert finished.dry_run().keys() == {
         "pretrain_model mae-b-1600", "probe mae-b-1600", "finetune finetune mae-b-1600", *search_of("mae-b-1600"),
-        "table table1", "table table3", "table table5", "claims_table", "figure training", "models_table", "metrics",
-        "page", "all",
+        "table table1", "table table3", "table table5", "claims_table", "figure training", "figure epochs",
+        "models_table", "metrics", "page", "all",
     }  # fmt: skip
 
 
@@ -77,7 +77,8 @@ def test_a_seed_more_runs_what_is_new_and_the_tables_that_show_it(finished, undo
     jobs = finished.dry_run()
     assert jobs.keys() == {
         f"pretrain_model {new}", f"probe {new}", f"finetune finetune {new}", *search_of(new),
-        "table table1", "table table3", "table table5", "claims_table", "models_table", "metrics", "page", "all",
+        "table table1", "table table3", "table table5", "figure epochs", "claims_table", "models_table", "metrics", "page",
+        "all",
     }  # fmt: skip
     for job in (f"pretrain_model {new}", f"probe {new}", f"finetune finetune {new}", f"segment {new} {LR}"):
         assert '"seed": 1' in jobs[job] and '"seed": 0' not in jobs[job]
@@ -124,8 +125,8 @@ def test_code_reruns_what_runs_it(finished, undo, plan):
     with open(finished.path / "cae/models/beit.py", "a") as file:
         file.write("\nCHANGED = True\n")
     assert finished.dry_run().keys() == {
-        "pretrain_model beit-b-300", "probe beit-b-300", "table table1", "claims_table", "figure training", "models_table",
-        "metrics", "page", "all",
+        "pretrain_model beit-b-300", "probe beit-b-300", "table table1", "claims_table", "figure training", "figure epochs",
+        "models_table", "metrics", "page", "all",
     }  # fmt: skip
 
     finished.run("git", "checkout", "--quiet", ".")
