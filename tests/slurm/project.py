@@ -43,18 +43,22 @@ class Project:
         self.more: list[str] = []  # files of params above params/tiny.yaml
         self.earlier = cluster.jobs().keys() if cluster else ()
 
-    @contextmanager
-    def snakemake(self, *targets: str, options: tuple[str, ...] = ()):
-        """A process that runs; killed with all that it started, where it has not ended by itself."""
+    @property
+    def environment(self) -> dict[str, str]:
         environment = self.cluster.environment if self.cluster else dict(os.environ)
         environment = {**environment, "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"}
         for name in ("PYTHONPATH", "SNAKEMAKE_PROFILE"):  # the copy's modules, not those of the tests
             environment.pop(name, None)
+        return environment
+
+    @contextmanager
+    def snakemake(self, *targets: str, options: tuple[str, ...] = ()):
+        """A process that runs; killed with all that it started, where it has not ended by itself."""
         where = ["--profile", "slurm", *self.options] if self.cluster else ["--cores", "1"]
         command = ["snakemake", *where, "--configfile", "params/tiny.yaml", *self.more, *options, "--", *targets]
         with tempfile.TemporaryFile("w+") as out:
             streams = dict(stdout=out, stderr=out)
-            process = subprocess.Popen(command, cwd=self.path, env=environment, start_new_session=True, **streams)
+            process = subprocess.Popen(command, cwd=self.path, env=self.environment, start_new_session=True, **streams)
 
             def said() -> str:
                 out.seek(0)

@@ -33,7 +33,7 @@ def views(tmp_path_factory) -> Tree:
         path = tree.path / "reports/demo" / file
         path.unlink()  # it may be a link into DVC's cache
         path.write_text(files[f"reports/demo/{file}"].replace("15.75", "16.25").replace("2.25", "2.125"))
-    tree.edit("params/demo.yaml", "cae-b-300: {epochs: 6", "cae-b-300: {epochs: 7")
+    tree.edit("params/demo.yaml", "cae-b-300: {epochs: 5", "cae-b-300: {epochs: 7")
     return tree
 
 
@@ -63,7 +63,7 @@ def test_a_number_that_moved_is_told_with_its_model(views):
 def test_params_are_compared_by_key(views):
     assert rows(views.run("dvc", "params", "diff", "--md")) == [
         ["Path", "Param", "HEAD", "workspace"],
-        ["params/demo.yaml", "models.cae-b-300.epochs", "6", "7"],
+        ["params/demo.yaml", "models.cae-b-300.epochs", "5", "7"],
     ]
 
 
