@@ -25,6 +25,7 @@ redraw: .venv/ready
 	cp -R reports/$(SCALE)/published/. .
 	@# Of one age, or an array that was copied before its data set's list would be made again.
 	cd reports/$(SCALE)/published && find . -type f -exec touch -d 2000-01-01 $(CURDIR)/{} +
+	(cd reports/$(SCALE)/published && find . -name '*.gz') | xargs --no-run-if-empty gunzip --force
 	$(run) snakemake report --cores all --configfile params/$(SCALE).yaml
 	@echo "reports/$(SCALE)/index.html"
 

@@ -1,5 +1,6 @@
 """A report that is kept in the repository: a page in Markdown and, beside it, the small files it was made of."""
 
+import gzip
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from cae.reporting.page import image_counts
 from cae.reporting.tables import title_of
 
 LARGEST = 5 << 20  # bytes of all together: every clone carries them
+LONG = 1 << 14  # bytes of a text; longer ones, lists of images and losses of every step, are kept compressed
 PAGE = """\
 # Context Autoencoder, scale {scale}
 
@@ -31,15 +33,17 @@ def main(scale: str, inputs: list[str], output: str) -> None:
     Raises UserError where all of it is more than 5 MB.
     """
     paths, folder = list(map(Path, inputs)), Path(output).parent
-    if (size := sum(path.stat().st_size for path in paths)) > LARGEST:
-        largest = max(paths, key=lambda path: path.stat().st_size)
+    shown = [path for path in paths if path.suffix in (".md", ".png")]
+    copies = dict(copy_of(path) for path in paths if path not in shown)
+    sizes = {path: path.stat().st_size for path in shown} | {path: len(content) for path, content in copies.items()}
+    if (size := sum(sizes.values())) > LARGEST:
+        largest = max(sizes, key=sizes.get)
         raise UserError(f"{folder}: {size / 2**20:.1f} MB are too much to publish; the largest file is {largest}")
-    kept = [path for path in paths if path.suffix not in (".md", ".png")]
     shutil.rmtree(folder / "published", ignore_errors=True)
-    for path in kept:
+    for path, content in copies.items():
         with atomic(folder / "published" / path) as temporary:
-            shutil.copy(path, temporary)
-    parts = [facts(scale, kept)]
+            temporary.write_bytes(content)
+    parts = [facts(scale, [path for path in paths if path not in shown])]
     for path in paths:
         if path.suffix == ".md":
             parts.append(re.sub(rf"^# (.*), scale {scale}$", r"## \1", path.read_text(), count=1, flags=re.MULTILINE))
@@ -47,6 +51,14 @@ def main(scale: str, inputs: list[str], output: str) -> None:
             parts.append(f"## {title_of(path.stem)}")
             parts.append(f"![{path.stem}]({path.relative_to(folder)})\n\n{caption_of(path.stem)}")
     write_text(output, "\n\n".join(part.strip() for part in parts) + "\n")
+
+
+def copy_of(path: Path) -> tuple[Path, bytes]:
+    """Under which path a file is kept, and as what bytes."""
+    content = path.read_bytes()
+    if path.suffix in (".json", ".jsonl") and len(content) > LONG:
+        return path.with_name(path.name + ".gz"), gzip.compress(content, mtime=0)
+    return path, content
 
 
 def facts(scale: str, kept: list[Path]) -> str:
