@@ -13,7 +13,7 @@ from cae.reporting.page import image_counts
 from cae.reporting.tables import title_of
 
 LARGEST = 5 << 20  # bytes of all together: every clone carries them
-LONG = 1 << 14  # bytes of a text; longer ones, lists of images and losses of every step, are kept compressed
+LONG = 1 << 14  # bytes of a file; longer ones, such as lists of images and losses of every step, are kept compressed
 PAGE = """\
 # Context Autoencoder, scale {scale}
 
@@ -56,7 +56,7 @@ def main(scale: str, inputs: list[str], output: str) -> None:
 def copy_of(path: Path) -> tuple[Path, bytes]:
     """Under which path a file is kept, and as what bytes."""
     content = path.read_bytes()
-    if path.suffix in (".json", ".jsonl") and len(content) > LONG:
+    if len(content) > LONG:
         return path.with_name(path.name + ".gz"), gzip.compress(content, mtime=0)
     return path, content
 

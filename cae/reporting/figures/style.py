@@ -20,7 +20,7 @@ STYLE = {
     "xtick.labelsize": 7, "ytick.labelsize": 7, "xtick.color": GREY, "ytick.color": GREY, "axes.edgecolor": "0.7",
     "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
     "lines.linewidth": 1.2, "axes.prop_cycle": cycler(linestyle=["-", "--", ":"]) * cycler(color=COLOURS),
-    "figure.constrained_layout.use": True, "savefig.dpi": 150, "pdf.fonttype": 42,
+    "figure.constrained_layout.use": True, "savefig.dpi": 150, "image.interpolation": "nearest", "pdf.fonttype": 42,
 }  # fmt: skip
 # Without dates and versions: equal arrays make equal bytes.
 METADATA = {".png": {"Software": None}, ".pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
