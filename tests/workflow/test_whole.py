@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -85,3 +86,15 @@ def test_every_method_and_every_evaluation_fill_their_cells(whole, tmp_path):
     page = (tmp_path / "reports/mine/index.html").read_text()
     assert all(f'id="table{i}"' in page for i in range(1, 8)) and "cae-b-800" in page
     assert whole.dry_run(*given) == {}
+
+
+@pytest.mark.slow
+def test_the_kept_report_is_drawn_again_as_it_is(whole, tmp_path):
+    """`make redraw SCALE=photos`, of what Git has: no images, no checkpoints."""
+    kept = "reports/photos"
+    shutil.copytree(ROOT / kept, tmp_path / kept, ignore=shutil.ignore_patterns("tables", "figures"))
+    words = "make", "--dry-run", "--no-print-directory", "--old-file=.venv/ready", "redraw", "SCALE=photos"
+    recipe = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    whole.run("bash", "-ec", recipe.replace(str(ROOT), str(tmp_path)))
+    for path in [*(ROOT / kept / "tables").iterdir(), *(ROOT / kept / "figures").iterdir()]:
+        assert (tmp_path / path.relative_to(ROOT)).read_bytes() == path.read_bytes(), path.name
