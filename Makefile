@@ -24,8 +24,8 @@ redraw: .venv/ready
 	@test -d reports/$(SCALE)/published || { echo "reports/$(SCALE)/published: no such folder; SCALE is one of those that are kept"; exit 1; }
 	cp -R reports/$(SCALE)/published/. .
 	@# Of one age, or an array that was copied before its data set's list would be made again.
-	cd reports/$(SCALE)/published && find . -type f -exec touch -d 2000-01-01 $(CURDIR)/{} +
-	(cd reports/$(SCALE)/published && find . -name '*.gz') | xargs --no-run-if-empty gunzip --force
+	(cd reports/$(SCALE)/published && find . -type f -print0) | xargs -0 touch -d 2000-01-01
+	(cd reports/$(SCALE)/published && find . -name '*.gz' -print0) | xargs -0 --no-run-if-empty gunzip --force
 	$(run) snakemake report --cores all --configfile params/$(SCALE).yaml
 	@echo "reports/$(SCALE)/index.html"
 
