@@ -30,7 +30,7 @@ redraw: .venv/ready
 	@echo "reports/$(SCALE)/index.html"
 
 test: .venv/ready
-	$(run) pytest -n 2 --dist loadgroup
+	$(run) pytest -n 2 --dist loadfile
 
 test-slow: .venv/ready
 	$(run) pytest -n 0 -m slow

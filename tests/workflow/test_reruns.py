@@ -12,7 +12,6 @@ from tests.workflow.conftest import ROOT
 from workflow.plan import Plan
 
 (LR,) = read(ROOT / "params/demo.yaml")["ade20k"]["sizes"]["base"]["lrs"]
-pytestmark = pytest.mark.xdist_group("finished tree")
 
 
 @pytest.fixture(scope="module")
