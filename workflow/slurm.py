@@ -103,6 +103,8 @@ class Takeover:
                 self.sent(SubmittedJobInfo(job, note["id"], {"slurm_logfile": Path(note["log"])}))
             else:
                 new.append(job)
+        # What sacct names as the failed node of a job that waits again; sbatch would refuse to exclude it.
+        self.executor._failed_nodes.discard("None assigned")
         self.send(new)
 
     def note(self, sent: SubmittedJobInfo, *arguments, **options) -> None:

@@ -93,6 +93,12 @@ class Cluster:
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def back(self, node: str) -> bool:
+        """Whether a node that was set down is up; Slurm refuses to resume one while it clears up after its job."""
+        words = "scontrol", "update", f"nodename={node}", "state=resume"
+        subprocess.run(words, env=self.environment, capture_output=True, timeout=60)
+        return "down" not in self.run("sinfo", "--noheader", f"--nodes={node}", "--format=%T")
+
     def jobs(self) -> dict[str, tuple[str, str]]:
         """(state, node) of each job of the last minutes, those that ended too, by its id and in order."""
         lines = self.run("squeue", "--states=all", "--noheader", "--sort=i", "--format=%i|%T|%N").splitlines()

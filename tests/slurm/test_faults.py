@@ -39,7 +39,7 @@ def test_a_node_that_goes_down_and_comes_back(copied, undisturbed):
         ((job, (_, node)),) = copied.submitted().items()
         copied.cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
         wait(lambda: copied.submitted()[job][0] != "RUNNING", "the job to be taken off its node")
-        copied.cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
+        wait(lambda: copied.cluster.back(node), "the node to come back")
         copied.end(running)
     assert_ended_alike(copied, undisturbed, "COMPLETED")
 

@@ -16,7 +16,7 @@ class Executor:
     logger = SimpleNamespace(info=lambda text: None)
 
     def __init__(self, name: str):
-        self.run_uuid, self.sent, self.said = name, [], []
+        self.run_uuid, self.sent, self.said, self._failed_nodes = name, [], [], set()
 
     def run_job_pre(self, job):
         pass
@@ -74,6 +74,14 @@ def test_a_job_that_is_lost_is_sent_again(notes, monkeypatch, states):
     assert not list(notes.glob("*.json"))
     executor.run_jobs([job("train")])
     assert len(executor.sent) == 1
+
+
+def test_no_job_avoids_a_node_that_is_none(notes, monkeypatch):
+    """sacct says "None assigned" of a job that waits again after its node failed."""
+    executor = started(notes, [], monkeypatch)
+    executor._failed_nodes = {"one", "None assigned"}
+    executor.run_jobs([job("probe", "other")])
+    assert executor._failed_nodes == {"one"}
 
 
 def test_two_jobs_never_make_the_same_file(notes, monkeypatch):
