@@ -1,7 +1,7 @@
 # make report   the demo scale, from nothing to reports/demo/index.html; SCALE=demo-all is that of params/demo-all.yaml
 # make redraw   a report that is kept in the repository, its tables and figures from its numbers: SCALE=<scale>
 # make test     all tests but the slow
-# make test-slow  demo-all cut down, every step of it run
+# make test-slow  demo-all cut down, every step of it run; runs that are killed, runs of two processes, the kept report drawn again
 # make test-slurm  jobs on a real Slurm, which it starts, and what goes wrong there: half an hour, root only; ONLY='-k squeue' takes a part
 # make lint     style of Python and Snakemake files
 # The environment, .venv, is made on the way: exactly requirements.lock, then this project.
@@ -33,7 +33,7 @@ test: .venv/ready
 	$(run) pytest -n 2 --dist loadfile
 
 test-slow: .venv/ready
-	$(run) pytest -n 0 -m slow
+	$(run) pytest -n 2 --dist loadfile -m slow
 
 test-slurm: .venv/ready
 	$(run) pytest -n 0 -m slurm tests/slurm $(ONLY)
