@@ -33,9 +33,10 @@ def main(scale: str, inputs: list[str], output: str) -> None:
     Raises UserError where all of it is more than 5 MB.
     """
     paths, folder = list(map(Path, inputs)), Path(output).parent
-    shown = [path for path in paths if path.suffix in (".md", ".png")]
-    copies = dict(copy_of(path) for path in paths if path not in shown)
-    sizes = {path: path.stat().st_size for path in shown} | {path: len(content) for path, content in copies.items()}
+    kept = [path for path in paths if path.suffix not in (".md", ".png")]
+    copies = dict(map(copy_of, kept))
+    sizes = {path: path.stat().st_size for path in paths if path not in kept}
+    sizes |= {path: len(content) for path, content in copies.items()}
     if (size := sum(sizes.values())) > LARGEST:
         largest = max(sizes, key=sizes.get)
         raise UserError(f"{folder}: {size / 2**20:.1f} MB are too much to publish; the largest file is {largest}")
@@ -43,7 +44,7 @@ def main(scale: str, inputs: list[str], output: str) -> None:
     for path, content in copies.items():
         with atomic(folder / "published" / path) as temporary:
             temporary.write_bytes(content)
-    parts = [facts(scale, [path for path in paths if path not in shown])]
+    parts = [facts(scale, kept)]
     for path in paths:
         if path.suffix == ".md":
             parts.append(re.sub(rf"^# (.*), scale {scale}$", r"## \1", path.read_text(), count=1, flags=re.MULTILINE))
