@@ -1,5 +1,7 @@
 """Copies of the repository in which Snakemake and DVC may run for real, with a stand-in for the work itself."""
 
+import functools
+import importlib
 import multiprocessing
 import os
 import re
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import snakemake.cli
+
+from workflow import code_hash
 
 ROOT = Path(__file__).parents[2]
 PARTS = (
@@ -65,8 +69,28 @@ for option in {"--output", "--linear", "--attentive", "--metrics", "--weights"} 
 FORK = multiprocessing.get_context("fork")
 
 
-def plan(command: tuple[str, ...], path: Path, environment: dict, out: int) -> None:
-    """What `snakemake --dry-run` does in the folder `path`, with that folder's modules, not with those of the tests."""
+def code(path: Path) -> dict[str, bytes]:
+    """The modules below `path` of which a plan is made."""
+    files = (file for top in ("cae", "workflow") for file in (path / top).rglob("*.py"))
+    return {str(file.relative_to(path)): file.read_bytes() for file in files if file.name != "__main__.py"}
+
+
+@functools.cache
+def prepare() -> dict[str, bytes]:
+    """What every plan begins with, done once for all forks: modules, the command line's parser, hashes of the code."""
+    snakemake.cli.get_argument_parser()
+    modules = code(ROOT)
+    for file in modules:
+        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        code_hash.code_hash(module)
+        if module.startswith("workflow"):
+            importlib.import_module(module)
+    return modules
+
+
+def call(command: tuple[str, ...], path: Path, environment: dict, out: int) -> None:
+    """What `snakemake …` does in the folder `path`, with that folder's modules, though the tests' be others."""
+    prepared = code(path) == prepare()
     os.chdir(path)
     os.environ.clear()
     os.environ.update(environment)
@@ -74,7 +98,7 @@ def plan(command: tuple[str, ...], path: Path, environment: dict, out: int) -> N
         os.dup2(out, stream)
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
     for name in list(sys.modules):
-        if name.split(".")[0] in ("cae", "workflow", "tests"):
+        if name.split(".")[0] in ("cae", "workflow", "tests") and not prepared:
             del sys.modules[name]
     sys.path.insert(0, str(path))
     sys.dont_write_bytecode = True
@@ -96,8 +120,9 @@ class Tree:
             environment.pop(name, None)
         with tempfile.TemporaryFile("w+") as out:
             if command[0] == "snakemake" and "--dry-run" in command:
-                # In a fork: a process of its own, in which Snakemake need not be imported again.
-                child = FORK.Process(target=plan, args=(command, self.path, environment, out.fileno()))
+                # In a fork: a process of its own, in which nothing need be imported again.
+                prepare()
+                child = FORK.Process(target=call, args=(command, self.path, environment, out.fileno()))
                 child.start()
                 child.join()
                 returned = child.exitcode

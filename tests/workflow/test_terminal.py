@@ -1,5 +1,6 @@
 """The line on the terminal while jobs run."""
 
+import contextlib
 import io
 import os
 import sys
@@ -81,7 +82,10 @@ def test_on_a_terminal_one_line_is_drawn_over_itself_and_cut_where_it_ends(show,
         tqdm(total=1, file=io.StringIO()),
     ):  # another's bar moves it to no second line
         show(terminal)
-        text = os.read(master, 10_000).decode()
+    text = ""
+    with contextlib.suppress(OSError):  # all is read, and nobody writes any more
+        while True:
+            text += os.read(master, 10_000).decode()
     os.close(master)
     states = [state.strip() for state in text.split("\r") if state.strip()]
     end = "left: pretrain_model cae-b-1, pretrain_model cae-b-2" if columns > 100 else "…"
