@@ -9,6 +9,7 @@ from cae.errors import UserError
 from cae.tasks.pretrain import build
 from cae.training.devices import arithmetic, autocast, precision_of, start
 from cae.training.run import load_checkpoint
+from tests.conftest import ROOT
 from tests.models.test_cae import batch
 from tests.training.test_loop import Toy, fit
 
@@ -88,17 +89,19 @@ def test_a_compiled_model_is_one_graph_for_all_of_a_run(tiny, name):
     assert len(graphs) == 1
 
 
-def test_processes_of_torchrun_share_a_batch(tiny, data, tmp_path):
+def test_processes_of_torchrun_share_a_batch(run, tiny, data, tmp_path):
     """Two over gloo end where one ends that sees the same batches: sums are added in another order, no more."""
     job = tiny.pretraining("mae-b-300").model_dump_json()
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    folders = {}
-    for name, launcher in {"one": [], "two": torchrun}.items():
-        folders[name] = tmp_path / name
-        words = [sys.executable, *launcher, "-m", "cae", "pretrain", "--data", data["imagenet"], "--params", job, "--threads", 2,
-                 "--work", tmp_path / "work" / name, "--output", folders[name]]  # fmt: skip
-        subprocess.run(list(map(str, words)), check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    one, two = (load_checkpoint(folder / "last.ckpt") for folder in folders.values())
+
+    def command(name, processes):
+        return ["pretrain", "--data", data["imagenet"], "--params", job, "--threads", processes,
+                "--work", tmp_path / "work" / name, "--output", tmp_path / name]  # fmt: skip
+
+    run(*command("one", 1))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "cae"]
+    words = [*torchrun, *map(str, command("two", 2))]
+    subprocess.run(words, check=True, timeout=300, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    one, two = (load_checkpoint(tmp_path / name / "last.ckpt") for name in ("one", "two"))
     for a, b in zip(one["rows"], two["rows"]):
         assert a["images"] == b["images"] and a["loss"] == pytest.approx(b["loss"], rel=1e-5)
     for name, value in one["model"].items():

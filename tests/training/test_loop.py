@@ -234,31 +234,26 @@ def test_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "state.ckpt"]
 
 
+@pytest.fixture(scope="module")
+def longer(run, tiny, data, tokenizer, tokens):
+    """A function (folder, minutes between checkpoints): a command of 80 steps. It has been run below run.folder / "straight"."""
+    job = tiny.pretraining("cae-b-300").model_copy(update={"epochs": 20}).model_dump_json()
+
+    def longer(folder, minutes=10):
+        return ["pretrain", "--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens, "--params", job,
+                "--checkpoint-minutes", minutes, "--work", folder / "work", "--output", folder / "out"]  # fmt: skip
+
+    run(*longer(run.folder / "straight"))
+    return longer
+
+
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_pretraining_ends_with_the_same_bytes(run, tiny, data, tokenizer, tokens, pretrained, tmp_path, sent):
+def test_killed_pretraining_ends_with_the_same_bytes(run, longer, tmp_path, sent):
     """The whole command, killed once it has saved a checkpoint, then run again."""
-    longer = tiny.pretraining("cae-b-300").model_copy(update={"epochs": 30})
-    common = [
-        "--data",
-        data["imagenet"],
-        "--tokenizer",
-        tokenizer,
-        "--tokens",
-        tokens,
-        "--params",
-        longer.model_dump_json(),
-    ]
-
-    def command(name, minutes):
-        return [sys.executable, "-m", "cae", "pretrain", *map(str, common), "--checkpoint-minutes", str(minutes),
-                "--work", str(tmp_path / name), "--output", str(tmp_path / f"{name}-out")]  # fmt: skip
-
-    quiet = dict(
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    killed = subprocess.Popen(command("killed", 0), **quiet)
-    straight = subprocess.Popen(command("straight", 10), **quiet)
-    state = tmp_path / "killed" / "state.ckpt"
+    words = [sys.executable, "-m", "cae", *map(str, longer(tmp_path, minutes=0))]
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    killed = subprocess.Popen(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, **quiet)
+    state, straight = tmp_path / "work" / "state.ckpt", run.folder / "straight" / "out"
     for _ in range(1200):
         if state.exists() or killed.poll() is not None:
             break
@@ -269,12 +264,10 @@ def test_killed_pretraining_ends_with_the_same_bytes(run, tiny, data, tokenizer,
     assert killed.returncode != 0, "ended before it could be killed"
     if sent == signal.SIGTERM:
         assert "stopped by SIGTERM" in message
-    assert load_checkpoint(state)["step"] < 120 and not (tmp_path / "killed-out").exists()
-    assert straight.wait() == 0
-    subprocess.run(command("killed", 10), check=True, **{**quiet, "stderr": subprocess.DEVNULL})
-    for name in ("model.safetensors",):
-        assert (tmp_path / "killed-out" / name).read_bytes() == (tmp_path / "straight-out" / name).read_bytes()
-    first, second = (load_checkpoint(tmp_path / f"{name}-out" / "last.ckpt") for name in ("killed", "straight"))
+    assert load_checkpoint(state)["step"] < 80 and not (tmp_path / "out").exists()
+    run(*longer(tmp_path))
+    assert (tmp_path / "out/model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
+    first, second = (load_checkpoint(folder / "last.ckpt") for folder in (tmp_path / "out", straight))
     for name, value in first["model"].items():
         assert torch.equal(value, second["model"][name]), name
 

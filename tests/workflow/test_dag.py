@@ -1,5 +1,6 @@
 """What Snakemake plans, in a copy of the repository where nothing has been made."""
 
+import functools
 import json
 import re
 import shlex
@@ -246,7 +247,8 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
     """Each planned command is read by the real command line, its params by the step's own types; no work is done."""
     from cae import cli
 
-    done = []
+    jobs, done = tree.dry_run("--configfile", f"params/{scale}.yaml"), []
+    monkeypatch.setattr(cli, "parser", functools.cache(cli.parser))
     for name in ("data.demo:write_demo", "data.manifests:index", "tasks.train_tokenizer:main", "tasks.tokenize:main",
                  "tasks.list_tokens:main", "tasks.import_tokenizer:main", "tasks.pretrain:main", "tasks.import_model:main",
                  "tasks.probe:main", "tasks.finetune:main", "tasks.segment:main", "tasks.choose:main",
@@ -256,7 +258,6 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
                  "reporting.page:main"):  # fmt: skip
         module, function = name.split(":")
         monkeypatch.setattr(import_module(f"cae.{module}"), function, lambda *_, name=name: done.append(name))
-    jobs = tree.dry_run("--configfile", f"params/{scale}.yaml")
     commands = [re.search(r"Shell command: (.*) >>? \S+ 2>&1", job) for job in jobs.values()]
     for command in filter(None, commands):
         python, *words = shlex.split(command[1].rpartition(" && ")[2])
