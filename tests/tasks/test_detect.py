@@ -16,7 +16,7 @@ from cae.training.optim import adamw_by_layer, warmup_steps
 from tests.conftest import ROOT, text
 from tests.models.test_classifier import VIT, encoder
 
-STEPS = 600  # to learn eight images by heart
+STEPS = 400  # to learn eight images by heart
 
 
 def truth_as_found(instances, i, score=0.9):
