@@ -2,11 +2,13 @@
 
 import gzip
 import json
+from importlib import import_module
 
+import numpy as np
 import pytest
 
 from cae.errors import UserError
-from cae.reporting import publication
+from cae.reporting import figures, publication
 
 
 @pytest.fixture
@@ -53,6 +55,37 @@ def test_what_it_was_made_of_lies_beside_it_under_the_same_paths(tmp_path, input
     long = gzip.decompress(copies.pop("data/mine/imagenet.json.gz"))
     copies = {path: content.decode() for path, content in copies.items()} | {"data/mine/imagenet.json": long.decode()}
     assert copies == {path: (tmp_path / path).read_text() for path in inputs if path.startswith(("results/", "data/"))}
+
+
+@pytest.mark.parametrize("name", ["segmentation", "detection"])
+def test_pictures_that_models_share_are_kept_once_and_drawn_as_before(tmp_path, name):
+    originals = import_module(f"tests.reporting.figures.test_{name}").inputs(tmp_path)
+    kept, copies = [], publication.copies_of(originals)
+    for path in originals:
+        kept.append(tmp_path / "kept" / path.relative_to(tmp_path))
+        kept[-1].parent.mkdir(parents=True)
+        kept[-1].write_bytes(copies[path])
+    first, second = map(np.load, originals)
+    assert dict(np.load(kept[0])).keys() == dict(first).keys() and "names" in first
+    shared = {"names", "image_0", "image_1"}
+    assert shared <= {*second} and not shared & {*np.load(kept[1])}
+    drawn = []
+    for files in (originals, kept):
+        figures.main(name, "mine", files, tmp_path / "figure.png")
+        drawn.append((tmp_path / "figure.png").read_bytes())
+    assert drawn[0] == drawn[1]
+
+
+def test_arrays_are_kept_as_they_are(tmp_path):
+    arrays = {"images": np.arange(60, dtype=np.uint8).reshape(3, 4, 5).transpose(2, 0, 1), "nan": np.array(np.nan),
+              "names": np.array(["a", "bc"]), "none": np.zeros((0, 2), bool)}  # fmt: skip
+    np.savez(tmp_path / "figure4.npz", **arrays)
+    (content,) = publication.copies_of([tmp_path / "figure4.npz"]).values()
+    (tmp_path / "kept.npz").write_bytes(content)
+    kept = dict(np.load(tmp_path / "kept.npz"))
+    assert kept.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert kept[name].dtype == array.dtype and np.array_equal(kept[name], array, equal_nan=array.dtype.kind == "f")
 
 
 def test_more_than_a_clone_should_carry_is_refused_and_named(tmp_path, inputs):

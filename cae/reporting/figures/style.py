@@ -67,10 +67,12 @@ def name_categories(figure, names: np.ndarray, shown: list[int], marker: str, ma
 
 
 def read_examples(paths) -> tuple[list[np.ndarray], np.ndarray, dict[str, dict]]:
-    """The pictures that <model>/examples.npz of each model show, names of classes, and the arrays by model."""
+    """The pictures that <model>/examples.npz of each model show, names of classes, and the arrays by model.
+
+    All models show the same pictures; where a report is kept, the first one's file alone has them."""
     examples = {Path(path).parent.name: dict(np.load(path)) for path in paths}
     first = next(iter(examples.values()))
-    return in_order(first, "image"), first["names"], examples
+    return in_order(first, "image"), first["names"], {model: first | data for model, data in examples.items()}
 
 
 def plain(text: str) -> str:
