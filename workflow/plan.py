@@ -111,7 +111,6 @@ class Plan:
         self.left_out = {name: why for name, figure in wanted.items() if (why := self.lacking(figure))}
         self.shown = {name: figure for name, figure in wanted.items() if name not in self.left_out}
         self.analyses = [name for name in Analyses.model_fields if name in self.shown]
-        self.counted = [name for name in ("imagenet", "ade20k") if name in params.datasets]  # on the page
 
         # What is wanted, each once and in order; rows of models that this scale leaves out ask for nothing.
         self.cells = unique(cell for name in self.tables for cell in self.cells_of(name))
@@ -130,6 +129,8 @@ class Plan:
                 raise UserError(
                     f"{tables}: {model}: cells: supervised: it has no classifier of its own; deit models have"
                 )
+        needed = {"imagenet", *(self.data_of(protocol) for protocol, _ in self.cells)}
+        self.counted = [name for name in params.datasets if name in needed]  # whose images the page tells
         analysed = [model for name in self.analyses for model in self.shown[name].models]
         named = self.recipes if params.only else []
         self.models = unique([*(model for _, model in self.cells), *analysed, *named])

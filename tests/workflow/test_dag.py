@@ -236,7 +236,6 @@ SCALES = {path.stem for path in (ROOT / "params").glob("*.yaml")} - {"tables", "
 
 LEFT_OUT = {  # steps that a scale has no use for
     "released": {"tasks.tokenize"},
-    "photos": {"tasks.detect"},
     "photos-gpu": {"tasks.detect", "tasks.classify"},
     "photos-rates": {"tasks.finetune", "tasks.segment", "tasks.choose", "tasks.detect", "tasks.classify"},
 }
