@@ -18,7 +18,7 @@ def draw(*paths: str):
     for column, image in enumerate(images):
         axes[0, column].imshow(image)
         for ax, (kind, data) in zip(axes[1:, column], rows):
-            ax.imshow(image, alpha=0.6)
+            ax.imshow(image.mean(-1), cmap="gray", vmin=0, vmax=255, alpha=0.6)  # so that all colours are of objects
             part = {key: data[f"{kind}_{column}_{key}"] for key in ("boxes", "labels", "masks")}
             objects(ax, names, data.get(f"{kind}_{column}_scores"), **part)
     return figure
