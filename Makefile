@@ -30,7 +30,7 @@ redraw: .venv/ready
 	@echo "reports/$(SCALE)/index.html"
 
 test: .venv/ready
-	$(run) pytest -n 2 --dist loadfile
+	$(run) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/ready
 	$(run) pytest -n 2 --dist loadfile -m slow

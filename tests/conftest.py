@@ -54,6 +54,11 @@ def text(**parts) -> str:
     return json.dumps({k: v.model_dump() if hasattr(v, "model_dump") else v for k, v in parts.items()})
 
 
+def pytest_collection_modifyitems(items):
+    """Files that take long come first: of two processes none is left alone with one at the end."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
