@@ -64,12 +64,12 @@ def copies_of(paths: list[Path]) -> dict[Path, bytes]:
     for path in paths:
         if path.suffix == ".npz":
             arrays = dict(np.load(path))
-            first = examples.setdefault(path.parent.parent, arrays) if path.name == "examples.npz" else arrays
-            # Models of a protocol show the same pictures, which are kept once (cae/reporting/figures/style.py).
-            own = {
-                name: array for name, array in arrays.items() if first is arrays or not equal(array, first.get(name))
-            }
-            copies[path] = packed(own)
+            if path.name == "examples.npz":
+                # Models of a protocol show the same pictures, which are kept once (cae/reporting/figures/style.py).
+                first = examples.get(path.parent.parent, {})
+                examples.setdefault(path.parent.parent, arrays)
+                arrays = {name: array for name, array in arrays.items() if not equal(array, first.get(name))}
+            copies[path] = packed(arrays)
         elif len(content := path.read_bytes()) > LONG:
             copies[path.with_name(path.name + ".gz")] = gzip.compress(content, mtime=0)
         else:

@@ -88,18 +88,18 @@ def prepare() -> dict[str, bytes]:
     return modules
 
 
-def call(command: tuple[str, ...], path: Path, environment: dict, out: int) -> None:
-    """What `snakemake …` does in the folder `path`, with that folder's modules, though the tests' be others."""
-    prepared = code(path) == prepare()
+def plan(command: tuple[str, ...], path: Path, environment: dict, out: int) -> None:
+    """What `snakemake --dry-run` does in the folder `path`, with that folder's modules where the tests' are others."""
+    if code(path) != prepare():
+        for name in list(sys.modules):
+            if name.split(".")[0] in ("cae", "workflow", "tests"):
+                del sys.modules[name]
     os.chdir(path)
     os.environ.clear()
     os.environ.update(environment)
     for stream in (1, 2):
         os.dup2(out, stream)
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
-    for name in list(sys.modules):
-        if name.split(".")[0] in ("cae", "workflow", "tests") and not prepared:
-            del sys.modules[name]
     sys.path.insert(0, str(path))
     sys.dont_write_bytecode = True
     sys.argv = list(command)
@@ -122,7 +122,7 @@ class Tree:
             if command[0] == "snakemake" and "--dry-run" in command:
                 # In a fork: a process of its own, in which nothing need be imported again.
                 prepare()
-                child = FORK.Process(target=call, args=(command, self.path, environment, out.fileno()))
+                child = FORK.Process(target=plan, args=(command, self.path, environment, out.fileno()))
                 child.start()
                 child.join()
                 returned = child.exitcode
