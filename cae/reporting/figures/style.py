@@ -1,5 +1,6 @@
 """What the figures share: colours and fonts, grids of pictures, legends, and how they are saved."""
 
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -73,10 +74,11 @@ def name_categories(figure, names: np.ndarray, shown: list[int], marker: str, ma
 def read_examples(paths) -> tuple[list[np.ndarray], np.ndarray, dict[str, dict]]:
     """The pictures that <model>/examples.npz of each model show, names of classes, and the arrays by model.
 
-    All models show the same pictures; where a report is kept, the first one's file alone has them."""
+    All models show the same pictures; where a report is kept, the first one's file alone has them, as WebP's bytes."""
     examples = {Path(path).parent.name: dict(np.load(path)) for path in paths}
     first = next(iter(examples.values()))
-    return in_order(first, "image"), first["names"], {model: first | data for model, data in examples.items()}
+    images = [image if image.ndim > 1 else np.asarray(Image.open(BytesIO(image))) for image in in_order(first, "image")]
+    return images, first["names"], {model: first | data for model, data in examples.items()}
 
 
 def plain(text: str) -> str:

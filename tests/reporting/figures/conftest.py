@@ -26,7 +26,8 @@ def save_examples(folder, parts, **changes):
     for seed, model in enumerate(("cae-b", "random-b")):
         rng, data = np.random.default_rng(seed), {"names": np.array(["sky", "tree", "road"])}
         for i, (height, width) in enumerate([(10, 20), (16, 8)]):
-            data |= {f"image_{i}": np.full((height, width, 3), 40, np.uint8)} | parts(rng, i, height, width)
+            image = np.random.default_rng(i).integers(0, 256, (height, width, 3), np.uint8)
+            data |= {f"image_{i}": image} | parts(rng, i, height, width)
         (folder / model).mkdir()
         files += save(folder / model / "examples.npz", data | changes)
     return files
