@@ -140,7 +140,8 @@ class Release(Size):
     regressor_depth: NonNegative = 0
     decoder_depth: NonNegative = 0
     alignment_momentum: Share = 0.0
-    drop_path: ClassVar[float] = 0.0  # for the classes of models, which ask
+    drop_path: ClassVar[float] = 0.0  # this and the next for the classes of models, which ask
+    patch_init: ClassVar[str] = "normal"
 
 
 Model = Annotated[

@@ -47,6 +47,7 @@ class CAERecipe(MaskedRecipe):
     decoder_depth: NonNegative
     alignment_weight: Annotated[float, Field(ge=0)]
     alignment_momentum: Share  # 0: targets of the encoder itself; above: of its moving average
+    patch_init: Literal["normal", "xavier"] = "normal"  # of the patch embedding; models from before it was asked are normal
 
 
 class BEiTRecipe(MaskedRecipe):

@@ -237,3 +237,15 @@ def test_initialisation(base):
     for parameter in (base.encoder.patch_embed.proj.weight, base.encoder.cls_token, base.mask_query):
         assert parameter.abs().max() <= 0.02 and parameter.std().item() == pytest.approx(0.0108, rel=0.08)
     assert not base.encoder.pos_embed.requires_grad and base.encoder.pos_embed[:, 0].abs().max() == 0
+
+
+def test_the_patch_embedding_may_be_initialised_as_a_linear_layer(tiny):
+    encoders = []
+    for kind in "normal", "xavier":
+        torch.manual_seed(0)
+        encoders.append(build_encoder(tiny.pretraining("cae-b-300").model_copy(update={"patch_init": kind})).state_dict())
+    normal, xavier = encoders
+    assert [name for name in normal if not torch.equal(normal[name], xavier[name])] == ["patch_embed.proj.weight"]
+    weight = xavier["patch_embed.proj.weight"].flatten(1)
+    bound = math.sqrt(6 / sum(weight.shape))
+    assert 0.95 * bound < weight.abs().max() <= bound
