@@ -246,8 +246,10 @@ def test_a_table_of_our_own_is_of_scales_that_ask_for_it(paper):
     assert set(both.models) - set(one.models) == further and not further & set(paper.models)
     assert {protocol for protocol, model in both.cells if model in further} == {"finetune", "linear", "attentive"}
     ablated = set(demo(tables=["ablations"]).cells) - set(none.cells)
-    parts = {"no-align", "no-align-no-decoder", "random-masks", "pixels", "pixels-no-align"}
-    longer = {"cae-b-1600-no-align"}
+    parts = {
+        "no-align", "no-align-no-decoder", "random-masks", "pixels", "pixels-no-align", "normal", "normal-no-align",
+    }  # fmt: skip
+    longer = {"cae-b-1600-no-align", "cae-b-1600-normal"}
     assert {model for protocol, model in ablated if protocol == "linear"} == {
         f"cae-b-300-{part}" for part in parts
     } | longer
