@@ -172,7 +172,7 @@ def build_encoder(params: CAEModel) -> VisionTransformer:
     """
     vit = create_encoder(params)
     initialise(vit)
-    if params.patch_init == "xavier":  # as MAE: patches are then not small beside their positions
+    if params.init == "xavier":  # as MAE: patches are then not small beside their positions
         nn.init.xavier_uniform_(vit.patch_embed.proj.weight.flatten(1))
     fix_positions(vit)
     freeze_key_bias(vit.blocks)

@@ -11,10 +11,12 @@ from cae.training.optim import matrices_decay
 
 
 def initialise(model: nn.Module) -> None:
-    """Normal(0.02) truncated at one standard deviation; what writes to the encoder's residual stream, less by depth."""
+    """Normal(0.02) truncated at one standard deviation, or linear layers and patch embedding Xavier-uniform, as the model's
+    params say; what writes to the encoder's residual stream, less by depth."""
+    draw = nn.init.xavier_uniform_ if model.params.init == "xavier" else truncated_normal
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)):
-            truncated_normal(module.weight)
+            draw(module.weight.flatten(1))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     truncated_normal(model.mask_token)

@@ -141,7 +141,7 @@ class Release(Size):
     decoder_depth: NonNegative = 0
     alignment_momentum: Share = 0.0
     drop_path: ClassVar[float] = 0.0  # this and the next for the classes of models, which ask
-    patch_init: ClassVar[str] = "normal"
+    init: ClassVar[str] = "public"
 
 
 Model = Annotated[

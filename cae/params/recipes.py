@@ -7,6 +7,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from cae.params.data import Crop, Masking, Supervision, View
 from cae.params.strict import Areas, NonNegative, Pair, Positive, Rate, Share, Strict, refusal, unknown
 
+# First weights: the public code's (a method's patch embedding or all of it is drawn from a narrow normal distribution, whatever
+# its width), or those of all linear layers and of the patch embedding by Xavier. Models from before it was asked are public.
+Init = Literal["public", "xavier"]
 RELATIVE = ("beit", "simmim", "data2vec")  # methods whose encoder is timm's Beit, with relative positions
 
 
@@ -47,11 +50,12 @@ class CAERecipe(MaskedRecipe):
     decoder_depth: NonNegative
     alignment_weight: Annotated[float, Field(ge=0)]
     alignment_momentum: Share  # 0: targets of the encoder itself; above: of its moving average
-    patch_init: Literal["normal", "xavier"] = "normal"  # of the patch embedding; models from before it was asked are normal
+    init: Init = "public"
 
 
 class BEiTRecipe(MaskedRecipe):
     tokenizer: str
+    init: Init = "public"
 
 
 class MAERecipe(MaskedRecipe):
@@ -63,6 +67,7 @@ class MAERecipe(MaskedRecipe):
 
 class SimMIMRecipe(MaskedRecipe):
     square: Positive  # patches a side of what a random mask is made of
+    init: Init = "public"
 
 
 class Data2VecRecipe(MaskedRecipe):
@@ -70,6 +75,7 @@ class Data2VecRecipe(MaskedRecipe):
     beta: Rate  # from where smooth L1 is linear
     momentum: Share
     attention_drop: Share  # dropout of attention weights
+    init: Init = "public"
 
 
 class MoCoV3Recipe(Recipe):

@@ -241,11 +241,11 @@ def test_initialisation(base):
 
 def test_the_patch_embedding_may_be_initialised_as_a_linear_layer(tiny):
     encoders = []
-    for kind in "normal", "xavier":
+    for init in "public", "xavier":
         torch.manual_seed(0)
-        encoders.append(build_encoder(tiny.pretraining("cae-b-300").model_copy(update={"patch_init": kind})).state_dict())
-    normal, xavier = encoders
-    assert [name for name in normal if not torch.equal(normal[name], xavier[name])] == ["patch_embed.proj.weight"]
+        encoders.append(build_encoder(tiny.pretraining("cae-b-300").model_copy(update={"init": init})).state_dict())
+    public, xavier = encoders
+    assert [name for name in public if not torch.equal(public[name], xavier[name])] == ["patch_embed.proj.weight"]
     weight = xavier["patch_embed.proj.weight"].flatten(1)
     bound = math.sqrt(6 / sum(weight.shape))
     assert 0.95 * bound < weight.abs().max() <= bound

@@ -156,6 +156,20 @@ def test_what_weight_decay_leaves_out(tiny, name, outputs, plain):
 # --- BEiT
 
 
+@pytest.mark.parametrize("name,outputs", [("beit-b-300", 32), ("simmim-b-800", None), ("data2vec-b-800", None)])
+def test_first_weights_are_the_public_codes_or_xaviers(tiny, name, outputs):
+    for init in "public", "xavier":
+        model = make(tiny, name, outputs, init=init)
+        block = model.encoder.blocks[1]
+        for layer, depth in ((model.encoder.patch_embed.proj, 0), (block.mlp.fc1, 0), (block.mlp.fc2, 2)):
+            weight = layer.weight.flatten(1) * math.sqrt(
+                2 * depth or 1
+            )  # what writes to the residual stream is less by depth
+            bound = 0.02 if init == "public" else math.sqrt(6 / sum(weight.shape))
+            assert 0.95 * bound < weight.abs().max() <= 1.001 * bound
+        assert model.mask_token.abs().max() <= 0.02
+
+
 def test_beit_sees_nothing_of_masked_patches_and_scores_only_them(tiny):
     model = make(tiny, "beit-b-300", 32)
     data = masked_batch(model.params)

@@ -70,7 +70,9 @@ def test_pictures_that_models_share_are_kept_once_and_drawn_as_before(tmp_path, 
     shared = {"names", "image_0", "image_1"}
     assert shared <= {*second} and not shared & {*np.load(kept[1])}
     again = publication.copies_of(kept)
-    assert all(again[path] == path.read_bytes() for path in kept), "a report that was drawn again is published as it was"
+    assert all(again[path] == path.read_bytes() for path in kept), (
+        "a report that was drawn again is published as it was"
+    )
     drawn = []
     for files in (originals, kept):
         figures.main(name, "mine", files, tmp_path / "figure.png")
