@@ -12,7 +12,7 @@ RUNS = [  # model, method, epochs, LIN, ATT
 ]
 
 
-def inputs(folder):
+def inputs(folder, inits=()):
     files = []
     for model, method, length, *accuracies in RUNS:
         for protocol, top1 in zip(("linear", "attentive"), accuracies):
@@ -21,7 +21,7 @@ def inputs(folder):
             files[-1].write_text(json.dumps({"model": model, "protocol": protocol, "top1": top1}))
         files.append(folder / model / "provenance.json")
         files[-1].parent.mkdir()
-        files[-1].write_text(json.dumps({"params": {"method": method, "epochs": length}}))
+        files[-1].write_text(json.dumps({"params": {"method": method, "epochs": length, **dict(inits).get(model, {})}}))
     return files
 
 
@@ -40,3 +40,12 @@ def test_epochs_has_a_line_a_method_through_the_means_of_seeds_and_random_weight
         assert containers["MAE"].lines[0].get_xydata().tolist() == mae
         assert containers["CAE"].lines[2][0].get_segments()[0][:, 1].tolist() == bar  # lowest to highest seed
         assert [text.get_text() for text in ax.get_xticklabels()] == ["6", "32"]
+
+
+def test_a_method_with_two_kinds_of_first_weights_has_two_lines(tmp_path):
+    xavier = {"init": "xavier"}
+    figure = epochs.draw(
+        *inputs(tmp_path, {"cae-b-1600": xavier, "cae-b-300@1": {"init": "public"}, "random-b": xavier})
+    )
+    containers = {each.get_label(): each.lines[0].get_xydata().tolist() for each in figure.axes[0].containers}
+    assert containers == {"CAE": [[32, 50]], "CAE, public init": [[6, 36]], "MAE": [[6, 41]]}
