@@ -247,9 +247,9 @@ def test_a_table_of_our_own_is_of_scales_that_ask_for_it(paper):
     assert {protocol for protocol, model in both.cells if model in further} == {"finetune", "linear", "attentive"}
     ablated = set(demo(tables=["ablations"]).cells) - set(none.cells)
     parts = {
-        "no-align", "no-align-no-decoder", "random-masks", "pixels", "pixels-no-align", "public-init", "public-init-no-align",
+        "no-align", "no-align-no-decoder", "random-masks", "pixels", "pixels-no-align", "xavier", "xavier-no-align",
     }  # fmt: skip
-    longer = {"cae-b-1600-no-align", "cae-b-1600-public-init"}
+    longer = {"cae-b-1600-no-align", "cae-b-1600-xavier"}
     assert {model for protocol, model in ablated if protocol == "linear"} == {
         f"cae-b-300-{part}" for part in parts
     } | longer

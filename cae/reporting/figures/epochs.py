@@ -11,11 +11,8 @@ from cae.reporting.models import METHODS
 
 CAPTION = """Probing against epochs of pretraining (logarithmic). Each point is a model of its own, pretrained with a schedule of
     that length: none is a moment of a longer run. Bars reach from the lowest to the highest of several seeds. Dashed: random
-    weights. Public init: the first weights are drawn as by the method's public code, others by Xavier."""
-RANDOM, PUBLIC = (
-    "random weights",
-    ", public init",
-)  # the latter where a method is shown with Xavier's first weights, too
+    weights. Xavier: the first weights are his, not those of the method's public code."""
+RANDOM, XAVIER = "random weights", ("", ", Xavier")
 PANELS = {"linear": "linear probing", "attentive": "attentive probing"}
 
 
@@ -24,13 +21,6 @@ def draw(*paths: str):
     pretrain/<model>/provenance.json."""
     runs = {path.parent.name: read_json(path)["params"] for path in map(Path, paths) if path.name == "provenance.json"}
     cells = [read_json(path) for path in map(Path, paths) if path.name != "provenance.json"]
-    both = {run["method"] for run in runs.values() if run.get("init") == "xavier"}
-
-    def line_of(run: dict) -> str:
-        if not run["epochs"]:
-            return RANDOM
-        return METHODS[run["method"]] + (PUBLIC if run["method"] in both and run.get("init") != "xavier" else "")
-
     figure, axes = plt.subplots(1, len(PANELS), figsize=(WIDTH, 2.8))
     trained = sorted({run["epochs"] for run in runs.values() if run["epochs"]})
     for ax, (protocol, title) in zip(axes, PANELS.items()):
@@ -38,10 +28,11 @@ def draw(*paths: str):
         for cell in cells:
             if cell["protocol"] == protocol:
                 run = runs[cell["model"]]
-                points.setdefault(line_of(run), {}).setdefault(run["epochs"], []).append(cell["top1"])
+                line = METHODS[run["method"]] + XAVIER[run.get("init") == "xavier"] if run["epochs"] else RANDOM
+                points.setdefault(line, {}).setdefault(run["epochs"], []).append(cell["top1"])
         for values in points.pop(RANDOM, {}).values():
             ax.axhline(sum(values) / len(values), color=GREY, linestyle="--", linewidth=0.9, label=RANDOM)
-        for line in (name + kind for name in METHODS.values() for kind in ("", PUBLIC) if name + kind in points):
+        for line in (name + kind for name in METHODS.values() for kind in XAVIER if name + kind in points):
             x, seeds = zip(*sorted(points[line].items()))
             y = [sum(values) / len(values) for values in seeds]
             bars = [[m - min(v) for m, v in zip(y, seeds)], [max(v) - m for m, v in zip(y, seeds)]]

@@ -42,10 +42,10 @@ def test_epochs_has_a_line_a_method_through_the_means_of_seeds_and_random_weight
         assert [text.get_text() for text in ax.get_xticklabels()] == ["6", "32"]
 
 
-def test_a_method_with_two_kinds_of_first_weights_has_two_lines(tmp_path):
+def test_xaviers_first_weights_have_a_line_of_their_own(tmp_path):
     xavier = {"init": "xavier"}
     figure = epochs.draw(
         *inputs(tmp_path, {"cae-b-1600": xavier, "cae-b-300@1": {"init": "public"}, "random-b": xavier})
     )
     containers = {each.get_label(): each.lines[0].get_xydata().tolist() for each in figure.axes[0].containers}
-    assert containers == {"CAE": [[32, 50]], "CAE, public init": [[6, 36]], "MAE": [[6, 41]]}
+    assert containers == {"CAE, Xavier": [[32, 50]], "CAE": [[6, 36]], "MAE": [[6, 41]]}
