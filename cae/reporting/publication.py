@@ -66,7 +66,7 @@ def copies_of(paths: list[Path]) -> dict[Path, bytes]:
         if path.suffix == ".npz":
             arrays = dict(np.load(path))
             if path.name == "examples.npz":
-                # Models of a protocol show the same pictures, which are kept once, as photographs are (`read_examples`).
+                # Models of a protocol show the same pictures, which are kept once, and as WebP (`read_examples`).
                 first = examples.get(path.parent.parent, {})
                 examples.setdefault(path.parent.parent, arrays)
                 arrays = {name: array for name, array in arrays.items() if not equal(array, first.get(name))}

@@ -46,13 +46,8 @@ def test_coco(tmp_path, target):
     for split in "train2017", "val2017":
         images = [{"id": i, "file_name": f"{i}.jpg", "width": 20, "height": 10, "coco_url": f"file://{source}/{i}.jpg"}
                   for i in range(3)]  # fmt: skip
-        box = {
-            "category_id": 1,
-            "iscrowd": 0,
-            "area": 12,
-            "bbox": [1, 1, 4, 3],
-            "segmentation": [[1, 1, 5, 1, 5, 4, 1, 4]],
-        }
+        box = {"category_id": 1, "iscrowd": 0, "area": 12, "bbox": [1, 1, 4, 3],
+               "segmentation": [[1, 1, 5, 1, 5, 4, 1, 4]]}  # fmt: skip
         data = {"images": images, "annotations": [box | {"id": 1 + i, "image_id": i} for i in range(3)],
                 "categories": [{"id": 1, "name": "person"}]}  # fmt: skip
         (tmp_path / f"annotations/instances_{split}.json").write_text(json.dumps(data))

@@ -161,10 +161,9 @@ def test_first_weights_are_the_public_codes_or_xaviers(tiny, name, outputs):
     for init in "public", "xavier":
         model = make(tiny, name, outputs, init=init)
         block = model.encoder.blocks[1]
-        for layer, depth in ((model.encoder.patch_embed.proj, 0), (block.mlp.fc1, 0), (block.mlp.fc2, 2)):
-            weight = layer.weight.flatten(1) * math.sqrt(
-                2 * depth or 1
-            )  # what writes to the residual stream is less by depth
+        less = math.sqrt(2 * 2)  # what the second block writes to the residual stream
+        for layer, factor in ((model.encoder.patch_embed.proj, 1), (block.mlp.fc1, 1), (block.mlp.fc2, less)):
+            weight = factor * layer.weight.flatten(1)
             bound = 0.02 if init == "public" else math.sqrt(6 / sum(weight.shape))
             assert 0.95 * bound < weight.abs().max() <= 1.001 * bound
         assert model.mask_token.abs().max() <= 0.02
