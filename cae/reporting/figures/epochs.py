@@ -1,4 +1,4 @@
-"""Probing against epochs of pretraining: a panel a protocol, a line a method, random weights as a level."""
+"""Probing against epochs of pretraining: a panel a protocol, a line a method and its first weights, random ones a level."""
 
 from pathlib import Path
 
