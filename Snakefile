@@ -16,7 +16,7 @@ from cae.data.manifests import verify
 from cae.errors import UserError
 from cae.params import validate
 from cae.reporting.figures import caption_of, module_of
-from workflow import failures, slurm, terminal
+from workflow.hooks import failures, progress, slurm
 from workflow.code_hash import code_hash
 from workflow.plan import (
     DETECTORS,
@@ -28,7 +28,7 @@ from workflow.plan import (
     read_params,
     same_params,
 )
-from workflow.targets import check_targets
+from workflow.hooks.targets import check_targets
 
 min_version("9.27")
 
@@ -109,15 +109,15 @@ PREVIOUS = Path("work", P.scale, "previous")
 onstart:
     slurm.start(workflow, Path("work", P.scale, "slurm"))
     failures.keep(workflow.dag.needrun_jobs(), PREVIOUS)
-    terminal.start(workflow)
+    progress.start(workflow)
 
 
 onsuccess:
-    terminal.end()
+    progress.end()
     failures.drop_replaced(PREVIOUS)
 
 
 onerror:
-    terminal.end()
+    progress.end()
     failures.drop_replaced(PREVIOUS)
     failures.tell_at_exit(workflow.scheduler.failed, PREVIOUS)

@@ -131,7 +131,7 @@ def small(params):
 
 
 def build(params) -> nn.Module:
-    method = importlib.import_module(f"cae.models.{params.method}").build
+    method = importlib.import_module(f"cae.methods.{params.method}").build
     outputs = {"cae": 8192, "beit": 8192, "deit": 1000}.get(params.method)
     return method(params, outputs) if outputs else method(params)
 
@@ -226,7 +226,7 @@ def augmenting(bench: Bench, name: str) -> None:
             return np.asarray(Image.open(io.BytesIO(file.getvalue())).convert("RGB"))
 
     few = 2 if bench.tiny else 32
-    loader = importlib.import_module(f"cae.models.{params.method}").build.batches(Photo(), params)
+    loader = importlib.import_module(f"cae.methods.{params.method}").build.batches(Photo(), params)
     began = time.perf_counter()
     loader[0, np.arange(few)]
     a_core = few / (time.perf_counter() - began)

@@ -26,9 +26,9 @@ from cae.data.batches import MaskedViews
 from cae.data.datasets import Images
 from cae.data.manifests import index
 from cae.data.pixels import MEAN, STD
-from cae.models.deit import DeiT
-from cae.models.dino import DINO
-from cae.models.moco_v3 import MoCoV3
+from cae.methods.deit import DeiT
+from cae.methods.dino import DINO
+from cae.methods.moco_v3 import MoCoV3
 
 COUNT, BATCH = 64, 32
 PHOTOGRAPHS = [

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cae.models.cae import CAE
+from cae.methods.cae import CAE
 from cae.models.vit import normalise, sincos_positions
 
 

@@ -175,7 +175,7 @@ def page(a):
 def plan(a):
     """This and `stages` ask the workflow, which knows the DAG; what they import lies beside the Snakefile."""
     sys.path.insert(0, "")
-    from workflow.budget import main
+    from workflow.cost.report import main
 
     main(a.params, a.config, a.rates, a.flops, a.float32_flops, a.utilisation)
 

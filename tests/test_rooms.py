@@ -10,8 +10,8 @@ from tests.conftest import ROOT
 
 # Each imports only of those before it, and of itself; whoever imports reporting is the command line.
 ROOMS = (
-    "errors", "progress", "files", "params", "weights", "tensors", "data", "tokenizers", "training", "models", "tasks",
-    "analysis", "reporting", "options", "cli",
+    "errors", "progress", "files", "params", "weights", "data", "tokenizers", "training", "models", "methods", "released",
+    "tasks", "analysis", "reporting", "options", "cli",
 )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ UNUSED = [{
 }, {
     "cae.tasks.tokenize cae.tokenizers.dvae": "timm torchvision lightning_fabric torch._dynamo",
     "cae.tasks.train_tokenizer cae.tokenizers.dvae cae.tokenizers.vqgan": "timm torchvision pandas",
-    "cae.tasks.pretrain cae.models.cae cae.tasks.probe cae.tasks.finetune":
+    "cae.tasks.pretrain cae.methods.cae cae.tasks.probe cae.tasks.finetune":
         "sklearn pandas matplotlib scipy segmentation_models_pytorch pycocotools",
 }]  # fmt: skip
 

@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 from cae.errors import UserError
-from workflow.cost import Work
+from workflow.cost.work import Work
 
 
 @dataclass(eq=False)

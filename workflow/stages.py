@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cae.files import write_text
 from cae.params import layers, validate
-from workflow.cost import Costs
+from workflow.cost.work import Costs
 from workflow.jobs import Job, all_needed, jobs_of
 from workflow.plan import DEFAULT, Plan, read_params
 

@@ -31,8 +31,8 @@ from cae.models.probes import AttentiveProbe
 from cae.models.vit import normalise
 from cae.params import Job, Positive, Precision, View
 from cae.progress import progress
-from cae.tensors import load_weights
 from cae.training.devices import autocast, pick_device
+from cae.weights import load_weights
 
 BATCH = 64
 CENTRE = 0.5 + np.array([-0.5, 0.5]) * 0.5**0.5  # of a side of length 1: both ways, half of the area

@@ -14,7 +14,7 @@ from cae.data.pixels import MEAN, STD
 from cae.data.views import centre_crop
 from cae.errors import UserError
 from cae.files import atomic
-from cae.models.cae import CAE
+from cae.methods.cae import CAE
 from cae.models.vit import encode, normalise, patchify
 from cae.params import Figure4, Strict
 from cae.tasks.pretrain import load_model

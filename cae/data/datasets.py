@@ -10,13 +10,6 @@ from PIL import Image
 from cae.errors import UserError
 from cae.files import read_json
 
-SPLITS = {
-    "imagenet": ("train", "val"),
-    "ade20k": ("training", "validation"),
-    "coco": ("train2017", "val2017"),
-    **dict.fromkeys(("food101", "clipart", "sketch"), ("train", "test")),
-}
-
 
 def expand(root: str) -> Path:
     """The folder that a data set's root stands for on this machine."""
@@ -109,7 +102,7 @@ class Images:
         """`split`: 0 to train on, 1 to validate on."""
         data = read_json(manifest)
         self.root, self.fingerprint, self.classes = expand(data["root"]), data["fingerprint"], data["classes"]
-        part = data["splits"][SPLITS[data["layout"]][split]]
+        part = list(data["splits"].values())[split]
         self.paths = Paths(part["images"])
         self.labels = np.array(part["labels"]) if "labels" in part else None
 

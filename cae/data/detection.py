@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cae.data.datasets import SPLITS, expand, read_rgb
+from cae.data.datasets import expand, read_rgb
 from cae.data.rng import AUGMENT, seeded
 from cae.errors import UserError
 from cae.files import file_hash, read_json
@@ -27,7 +27,8 @@ class Instances:
 
     def __init__(self, manifest: str | Path, split: int, labelled: bool):
         """`split`: 0 to train on, 1 to validate on."""
-        data, name = read_json(manifest), SPLITS["coco"][split]
+        data = read_json(manifest)
+        name = list(data["splits"])[split]
         self.folder, self.fingerprint = expand(data["root"]) / name, data["fingerprint"]
         path = self.folder.parent / "annotations" / f"instances_{name}.json"
         if not path.exists() or file_hash(path) != data["splits"][name]["annotations"]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cae.data.datasets import SPLITS, Images, Paths
+from cae.data.datasets import Images, Paths
 from cae.data.rng import LABELS, uniforms
 from cae.errors import UserError
 from cae.files import read_json
@@ -39,7 +39,7 @@ def check(manifests: dict[str | Path, dict[str, int]]) -> None:
         shares = {key: share for key in batches if (share := share_of_labels(key)) < 1}
         if shares and Path(path).exists():
             data = read_json(path)
-            labels = data["splits"][SPLITS[data["layout"]][0]]["labels"]
+            labels = next(iter(data["splits"].values()))["labels"]
             wrong += [
                 f"{key}: {batches[key]} is above the {count} of {len(labels)} training images that {100 * share:g} % of the "
                 "labels are of; lower it in params"

@@ -13,8 +13,8 @@ from pathlib import Path
 from PIL import Image
 from PIL.ExifTags import Base
 
-from cae.data.datasets import SPLITS, annotation_of, expand, read_labels, read_rgb
-from cae.data.layouts import LISTINGS
+from cae.data.datasets import annotation_of, expand, read_labels, read_rgb
+from cae.data.layouts import layout_of
 from cae.errors import UserError
 from cae.files import file_hash, read_json, text_hash, write_json
 from cae.progress import progress
@@ -40,13 +40,13 @@ def index(
     is "skip", those few are printed and left out instead, and each split of the manifest lists its own as `skipped`.
     """
     folder = expand(root)
-    names, splits = LISTINGS[layout](folder, classes)
+    names, splits = layout_of(layout).listing(folder, classes)
     for name, split in splits.items():
         if "labels" in split and len(set(split["labels"])) == 1:
             raise UserError(
                 f"{folder}: {name}: all images are of one class, so that any classifier is right; add others"
             )
-    if wrong := too_large(batches or {}, splits[SPLITS[layout][0]]["images"]):
+    if wrong := too_large(batches or {}, next(iter(splits.values()))["images"]):
         raise UserError("\n".join(wrong))
     jobs = [folder / path for split in splits.values() for path in split["images"]]
     sizes = [size for split in splits.values() for size in split.pop("sizes", [None] * len(split["images"]))]
@@ -148,7 +148,7 @@ def verify(manifests: dict[str, dict[str, int]]) -> None:
             if changed := changes(data):
                 wrong += [f"{path}: the data set below {data['root']} is another than when this was made:", *changed]
                 wrong += [f"bring it back (or name its root), or index it anew: `rm {path}`, then the same command"]
-            wrong += too_large(batches, data["splits"][SPLITS[data["layout"]][0]]["images"])
+            wrong += too_large(batches, next(iter(data["splits"].values()))["images"])
     if wrong:
         raise UserError("\n".join(wrong))
 
@@ -166,7 +166,7 @@ def changes(manifest: dict) -> list[str]:
     except UserError:
         return []
     try:
-        listed = manifest["splits"] if layout == "coco" else LISTINGS[layout](folder, None)[1]
+        listed = manifest["splits"] if layout == "coco" else layout_of(layout).listing(folder, None)[1]
     except UserError as error:
         return [str(error)]
     for name, split in manifest["splits"].items():

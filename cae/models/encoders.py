@@ -15,7 +15,7 @@ from cae.errors import UserError
 from cae.files import read_json, revision, write_json, write_text
 from cae.models.vit import timm_model
 from cae.params import Pretraining, Release
-from cae.tensors import load_weights, save_weights
+from cae.weights import load_weights, save_weights
 
 
 def save_encoder(folder: Path, vit: VisionTransformer | Beit, params: Pretraining | Release, provenance: dict) -> None:

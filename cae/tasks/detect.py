@@ -22,11 +22,11 @@ from cae.models.detector import Detector
 from cae.models.encoders import load_encoder
 from cae.params import Detection, Job, Precision
 from cae.progress import progress
-from cae.tensors import save_weights
 from cae.training.devices import autocast, start, synchronised
 from cae.training.loop import train
 from cae.training.optim import adamw_by_layer, warmup_steps
 from cae.training.run import Runtime
+from cae.weights import save_weights
 
 EXAMPLES, SHOWN = 6, 0.3  # validation images kept as pictures; score from which more than one find is on them
 STATS = ("ap", "ap50", "ap75")  # the first of COCOeval's

@@ -8,10 +8,10 @@ from cae.errors import UserError
 from cae.files import atomic, text_hash
 from cae.models.card import grouped
 from cae.models.encoders import save_encoder
-from cae.models.released import PAGES, Converted, convert
 from cae.models.vit import create_encoder
 from cae.params import Release
-from cae.weights import read_weights, verified
+from cae.released.models import PAGES, Converted, convert
+from cae.released.reading import read_weights, verified
 
 
 def main(params: Release, output: Path) -> None:

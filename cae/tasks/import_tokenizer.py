@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from cae.params import DALLE, VQGAN, Image, Strict
+from cae.released.reading import load_all, read_weights, verified
 from cae.tokenizers import store
-from cae.weights import load_all, read_weights, verified
 
 
 class ImportJob(Strict):

@@ -26,7 +26,7 @@ def build(params: Pretraining | Release, outputs: int | None = None) -> nn.Modul
 
     The module is named at run time, so that no method's code counts as part of another's.
     """
-    method = importlib.import_module(f"cae.models.{params.method}").build
+    method = importlib.import_module(f"cae.methods.{params.method}").build
     return method(params, outputs) if outputs else method(params)
 
 

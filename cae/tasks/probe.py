@@ -25,10 +25,10 @@ from cae.models.encoders import load_encoder
 from cae.models.probes import AttentiveProbe, LinearProbe
 from cae.models.vit import normalise
 from cae.params import Job, Probe, Probes
-from cae.tensors import save_weights
 from cae.training.devices import machine, start
 from cae.training.optim import warmup_cosine
 from cae.training.run import Run, Runtime
+from cae.weights import save_weights
 
 KEEP_BYTES = 4 << 30  # of encoder tokens in memory
 

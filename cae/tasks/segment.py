@@ -20,11 +20,11 @@ from cae.models.segmenter import Segmenter, enlarged
 from cae.params import Job, Segmentation
 from cae.progress import progress
 from cae.tasks.confusion import confusion, summary
-from cae.tensors import save_weights
 from cae.training.devices import autocast, start, synchronised
 from cae.training.loop import train
 from cae.training.optim import adamw_by_layer, warmup_poly
 from cae.training.run import Runtime
+from cae.weights import save_weights
 
 EXAMPLES = 6  # validation images kept as pictures
 

@@ -10,7 +10,7 @@ from torch import nn
 from cae.errors import UserError
 from cae.files import file_hash, read_json, write_json
 from cae.params import DALLE, DVAE, VQGAN, Tokenizer
-from cae.tensors import load_weights, save_weights
+from cae.weights import load_weights, save_weights
 
 
 def build(params: DVAE | DALLE | VQGAN, grid: int) -> nn.Module:

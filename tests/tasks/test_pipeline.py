@@ -62,7 +62,7 @@ def test_pretraining_twice_gives_the_same_bytes(run, tiny, data, tokenizer, toke
 
 
 def test_zero_epochs_leave_the_encoder_that_training_starts_from(tiny, pretrained):
-    from cae.models.cae import CAE
+    from cae.methods.cae import CAE
 
     torch.manual_seed(0)
     model = CAE(tiny.pretraining("cae-b-300"), 32)

@@ -13,8 +13,8 @@ from cae.models.encoders import load_encoder
 from cae.models.probes import AttentiveProbe, LinearProbe
 from cae.models.vit import normalise
 from cae.tasks.probe import Head
-from cae.tensors import load_weights
 from cae.training.devices import machine
+from cae.weights import load_weights
 from tests.conftest import text
 
 

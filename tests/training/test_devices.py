@@ -10,7 +10,7 @@ from cae.tasks.pretrain import build
 from cae.training.devices import arithmetic, autocast, precision_of, start
 from cae.training.run import load_checkpoint
 from tests.conftest import ROOT
-from tests.models.test_cae import batch
+from tests.methods.test_cae import batch
 from tests.training.test_loop import Toy, fit
 
 

@@ -20,7 +20,7 @@ from cae.training.devices import start
 from cae.training.loop import recompute_blocks, train
 from cae.training.run import Runtime, load_checkpoint
 from tests.conftest import ROOT
-from tests.models.test_cae import batch
+from tests.methods.test_cae import batch
 
 
 class Toy(torch.nn.Module):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cae.models.cae import CAE
+from cae.methods.cae import CAE
 from cae.training.optim import adamw, warmup_cosine
 
 PAPER = dict(steps=1000, warmup=100, lr=1.5e-3, min_lr=1e-5)

@@ -13,9 +13,9 @@ from cae.params import load
 from cae.tasks import probe
 from tests.conftest import ROOT
 from tests.workflow.conftest import ALL
-from workflow import cost
-from workflow.budget import Budget, Card, cards, number
-from workflow.cost import Costs, Work
+from workflow.cost import work as cost
+from workflow.cost.report import Budget, Card, cards, number
+from workflow.cost.work import Costs, Work
 from workflow.jobs import Job, all_needed, gpus_of
 from workflow.plan import Plan
 
@@ -24,8 +24,8 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from cae.params import validate
-from workflow.budget import cards, report
-from workflow.cost import Costs
+from workflow.cost.report import cards, report
+from workflow.cost.work import Costs
 from workflow.jobs import all_needed, jobs_of
 from workflow.plan import Plan, read_params
 files = [Path("params/demo-all.yaml")]

@@ -110,7 +110,7 @@ def test_the_size_of_a_batch_indexes_nothing_anew_and_is_held_against_the_images
 
 
 def test_code_reruns_what_runs_it(finished, undo, plan):
-    with open(finished.path / "cae/models/cae.py", "a") as file:
+    with open(finished.path / "cae/methods/cae.py", "a") as file:
         file.write("\nCHANGED = True\n")
     jobs = finished.dry_run().keys()
     methods = {model: recipe.method for model, recipe in plan.recipes.items()}
@@ -122,7 +122,7 @@ def test_code_reruns_what_runs_it(finished, undo, plan):
     ]
 
     finished.run("git", "checkout", "--quiet", ".")
-    with open(finished.path / "cae/models/beit.py", "a") as file:
+    with open(finished.path / "cae/methods/beit.py", "a") as file:
         file.write("\nCHANGED = True\n")
     assert finished.dry_run().keys() == {
         "pretrain_model beit-b-300", "probe beit-b-300", "table table1", "claims_table", "figure training", "figure epochs",

@@ -7,7 +7,7 @@ import pytest
 from snakemake.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from workflow.slurm import Takeover
+from workflow.hooks.slurm import Takeover
 
 
 class Executor:

@@ -12,7 +12,7 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 from tqdm import tqdm
 
-from workflow.terminal import Progress, named, time_left
+from workflow.hooks.progress import Progress, named, time_left
 
 
 def job(rule: str, runtime: int, threads: int = 1, **wildcards):

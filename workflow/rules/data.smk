@@ -33,7 +33,11 @@ rule make_data:
         # A function of threads is no trigger: a batch of another size indexes nothing anew (the Snakefile compares it).
         batches=lambda w, threads: as_json(plan.batches[w.made]),
         seed=P.seed,
-        code=code_hash("cae.data.demo", "cae.data.manifests"),
+        code=lambda w: code_hash(
+            "cae.data.demo",
+            "cae.data.manifests",
+            f"cae.data.layouts.{P.datasets[w.made].layout}",
+        ),
     shell:
         "python -m cae make --layout {params.layout:q} --root {params.root:q} {params.classes} --seed {params.seed}"
         " {params.scenes} --batches {params.batches:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
@@ -56,7 +60,9 @@ rule index_data:
         classes=lambda w: option("classes", P.datasets[w.indexed].classes),
         unreadable=lambda w: P.datasets[w.indexed].unreadable,
         batches=lambda w, threads: as_json(plan.batches[w.indexed]),  # no trigger, as above
-        code=code_hash("cae.data.manifests"),
+        code=lambda w: code_hash(
+            "cae.data.manifests", f"cae.data.layouts.{P.datasets[w.indexed].layout}"
+        ),
     shell:
         "python -m cae index --layout {params.layout:q} --root {params.root:q} {params.classes}"
         " --unreadable {params.unreadable} --batches {params.batches:q} --threads {threads} --output {output:q} > {log:q} 2>&1"

@@ -44,7 +44,7 @@ rule pretrain_model:
         targets=lambda w: plan.target_options(w.model, w.scale),
         # A method's file and what it imports; a change of one method trains no other again.
         code=lambda w: code_hash(
-            "cae.tasks.pretrain", f"cae.models.{plan.recipes[w.model].method}"
+            "cae.tasks.pretrain", f"cae.methods.{plan.recipes[w.model].method}"
         ),
     shell:
         "{resources.launcher}python -m cae pretrain"

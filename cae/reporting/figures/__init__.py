@@ -1,7 +1,7 @@
 """Figures: arrays of analyses and lines of training to PNG and PDF. They draw and compute nothing.
 
 A file a figure, with its CAPTION (after the paper's) and `draw(*paths)`, which makes a matplotlib figure of the files
-that workflow/figures.py names for it: of none, if it is a drawing.
+that workflow/plan/figures.py names for it: of none, if it is a drawing.
 """
 
 import ast

@@ -12,7 +12,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from tqdm import tqdm
 
 shown: list["Progress"] = []
-SAID_AT_THE_END = LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR  # by workflow/failures.py, without the command
+SAID_AT_THE_END = LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR  # by workflow/hooks/failures.py, without the command
 
 
 def start(workflow) -> None:

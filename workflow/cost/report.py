@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from cae.errors import UserError
 from cae.params import unknown, validate
-from workflow.cost import Costs, Work
+from workflow.cost.work import Costs, Work
 from workflow.jobs import Job, all_needed, jobs_of
 from workflow.plan import Plan, read_params
 

@@ -14,11 +14,11 @@ from cae.data.batches import MaskedViews
 from cae.data.colours import change, draw
 from cae.data.datasets import Images
 from cae.data.masks import draw_masks, split_ids
-from cae.models import ema
-from cae.models.collapse import entropy, spread
-from cae.models.dino import DINO
-from cae.models.mask_tokens import encode_masked
-from cae.models.simmim import SimMIM
+from cae.methods.dino import DINO
+from cae.methods.parts import ema
+from cae.methods.parts.collapse import entropy, spread
+from cae.methods.parts.mask_tokens import encode_masked
+from cae.methods.simmim import SimMIM
 from cae.models.vit import gather, normalise, patchify
 from cae.params import Image, load
 from cae.tasks.pretrain import build, load_model

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from benchmarks.plain_cae import PlainCAE
 from cae.data.masks import draw_masks, split_ids
-from cae.models.cae import CAE, CrossAttention, RegressorBlock, build_encoder
+from cae.methods.cae import CAE, CrossAttention, RegressorBlock, build_encoder
 from cae.models.vit import encode, normalise, patchify, sincos_positions
 from cae.params import load
 from tests.conftest import ROOT

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from cae.data import contrastive
 from cae.data.colours import changed
-from cae.models import ema
-from cae.models.collapse import entropy, spread
+from cae.methods.parts import ema
+from cae.methods.parts.collapse import entropy, spread
 from cae.models.vit import create_encoder, normalise
 from cae.params import DINOModel
 from cae.training.devices import all_gather

@@ -22,7 +22,7 @@ from cae.data.pixels import MEAN, STD
 from cae.errors import UserError
 from cae.models.vit import create_encoder, sincos_positions
 from cae.params import Release
-from cae.weights import compare, some
+from cae.released.reading import compare, some
 
 PAGES = {  # where the official checkpoints are
     "cae": "https://github.com/lxtGH/CAE or https://github.com/Atten4Vis/CAE",
@@ -98,7 +98,7 @@ class Converted:
 
     encoder: dict[str, Tensor] = field(default_factory=dict)  # timm's names
     outputs: int | None = None  # what the whole model chooses from: tokens or (DeiT) classes
-    whole: dict[str, Tensor] | None = None  # a CAE with regressor and decoder, in the names of cae.models.cae
+    whole: dict[str, Tensor] | None = None  # a CAE with regressor and decoder, in the names of cae.methods.cae
     # Tensors by their names in the file (without "module." of parallel training), anything besides by its key.
     dropped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what a reader of the model card should know
@@ -289,7 +289,7 @@ def add_whole(out: Converted, beside: dict[str, Tensor], origin: dict[str, str],
     tokens = len(beside["head.weight"]) if "head.weight" in beside else 1
     out.outputs = tokens if p.target == "tokens" else None
     # Named at run time: how CAE trains is no part of an import, and a change there repeats none.
-    model = importlib.import_module("cae.models.cae").CAE(p, out.outputs)
+    model = importlib.import_module("cae.methods.cae").CAE(p, out.outputs)
     encoder = {f"encoder.{name}": value for name, value in out.encoder.items()}
     if p.alignment_momentum:  # the average of the encoder starts from it, as where the public code resumes
         encoder |= {f"target_{name}": value for name, value in encoder.items()}

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from cae.data import contrastive
 from cae.data.colours import changed
 from cae.data.views import BILINEAR
-from cae.models import ema
-from cae.models.collapse import spread
+from cae.methods.parts import ema
+from cae.methods.parts.collapse import spread
 from cae.models.vit import create_encoder, fix_positions, normalise
 from cae.params import MoCoV3Model
 from cae.training.devices import all_gather

@@ -11,13 +11,13 @@ import pytest
 import timm
 import torch
 
-from cae import weights
 from cae.cli import main as cli
 from cae.errors import UserError
 from cae.files import file_hash
-from cae.models.released import convert
 from cae.models.vit import encode, patchify, sincos_positions
 from cae.params import Release, load
+from cae.released import reading
+from cae.released.models import convert
 from cae.tasks.import_model import main
 from cae.tasks.pretrain import load_model
 from tests.conftest import ROOT
@@ -460,7 +460,7 @@ def test_of_a_probe_the_frozen_encoder_is_taken(model, tmp_path, probe, capsys):
 def test_the_file_is_hashed_once(model, tmp_path, monkeypatch):
     """Gigabytes, where models are large."""
     hashed = []
-    monkeypatch.setattr(weights, "file_hash", lambda path: hashed.append(path) or file_hash(path))
+    monkeypatch.setattr(reading, "file_hash", lambda path: hashed.append(path) or file_hash(path))
     main(model("mae", vit()), tmp_path / "imported")
     assert len(hashed) == 1
     assert json.loads((tmp_path / "imported" / "provenance.json").read_text())["sha256"] == file_hash(hashed[0])
@@ -567,7 +567,7 @@ def test_the_authors_files_fit_the_models_of_released_yaml(name, tmp_path):
     state = {f"encoder.{part}": torch.tensor(0.5).expand(shape) for part, shape in shapes.items()}
     file = tmp_path / Path(params.file).name
     torch.save({"model": state, **ONE_K}, file)
-    converted = convert(weights.read_weights(file), release)
+    converted = convert(reading.read_weights(file), release)
     assert converted.whole is None and set(converted.dropped) == {"optimizer", "epoch", "args"}
     assert (
         sum(tensor.numel() for tensor in converted.encoder.values()) == sum(map(math.prod, shapes.values())) + depth * d

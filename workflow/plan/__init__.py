@@ -25,7 +25,7 @@ from cae.params import (
     share_of_labels,
     unknown,
 )
-from workflow.figures import Figure, figures
+from workflow.plan.figures import Figure, figures
 
 DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
 TRANSFERS = ("food101", "clipart", "sketch")  # fine-tuning on the data sets of these names

@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cae.models import losses
-from cae.models.losses import token_cross_entropy
+from cae.methods.parts import token_loss as losses
+from cae.methods.parts.token_loss import token_cross_entropy
 
 
 @pytest.mark.parametrize("rows", [1, 5, 1000])  # at a time: of 3 x 7

@@ -16,9 +16,9 @@ from torch import nn
 
 from cae.errors import UserError
 from cae.files import file_hash
-from cae.tensors import load_weights
+from cae.released.reading import load_all, read_weights, verified
 from cae.training.run import load_checkpoint
-from cae.weights import load_all, read_weights, verified
+from cae.weights import load_weights
 
 REMEDY = "Get it from https://example.org"
 SEQUENTIAL = "torch.nn.modules.container.Sequential"

@@ -7,7 +7,7 @@ change epoch by epoch and start from 1e-6. Its ten cool-down epochs are never re
 from torch import nn
 
 from cae.data.batches import Augmented
-from cae.models import ema
+from cae.methods.parts import ema
 from cae.models.supervised import Supervised, augmented
 from cae.models.vit import create_encoder
 from cae.params import DeiTModel

@@ -3,20 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from cae.data.datasets import SPLITS
+from cae.data.layouts import layout_of
 from cae.files import read_json
 from cae.models import flops
 from workflow.plan import SEEN, Plan, as_json
 
-# Images to train on (of COCO those with objects) and to validate on, classes, bytes; as published.
-PUBLISHED = {
-    "imagenet": (1_281_167, 50_000, 1000, 155e9),
-    "ade20k": (20_210, 2_000, 150, 0.9e9),
-    "coco": (117_266, 5_000, 80, 21e9),
-    "food101": (75_750, 25_250, 101, 5e9),
-    "clipart": (33_525, 14_604, 345, 1.3e9),
-    "sketch": (48_212, 20_916, 345, 2.5e9),
-}
 SCENE = 4 / 3  # width over height of an image of ADE20K or COCO, here
 KEPT = 4 << 30  # bytes of encoder tokens that probing keeps in memory (cae.tasks.probe)
 FLOAT, ADAM = 4, 12  # bytes of a parameter as weights, and in `last.ckpt` with AdamW's two moments
@@ -49,10 +40,10 @@ def sizes(plan: Plan) -> dict[str, Size]:
 
 def _size(plan: Plan, name: str) -> Size:
     data, manifest = plan.params.datasets[name], Path(f"data/{plan.params.scale}/{name}.json")
-    _, _, classes, volume = PUBLISHED[data.layout]
+    published = layout_of(data.layout).PUBLISHED
     if manifest.exists():
         listed = read_json(manifest)
-        train, val = (listed["splits"][split] for split in SPLITS[data.layout])
+        train, val = listed["splits"].values()
         volume = sum(train.get("bytes", [])) + sum(val.get("bytes", []))
         return Size(len(train["images"]), len(val["images"]), len(listed["classes"]), volume, str(manifest))
     if name in plan.made:
@@ -60,8 +51,7 @@ def _size(plan: Plan, name: str) -> Size:
 
         scenes = data.scenes or SIZES[data.layout]
         return Size(*scenes, data.classes or 10, sum(scenes) * 2e3, "made by the project")
-    train, val, _, volume = PUBLISHED[data.layout]
-    return Size(train, val, data.classes or classes, volume, "as published")
+    return Size(published.train, published.val, data.classes or published.classes, published.bytes, "as published")
 
 
 class Costs:

@@ -14,8 +14,8 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from cae.data.batches import MaskedViews
-from cae.models import ema
-from cae.models.losses import token_cross_entropy
+from cae.methods.parts import ema
+from cae.methods.parts.token_loss import token_cross_entropy
 from cae.models.vit import (
     LayerNorm,
     create_encoder,

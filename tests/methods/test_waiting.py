@@ -6,7 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cae.data.colours import draw
-from tests.models.test_methods import make, masked_batch, view_batch
+from tests.methods.test_methods import make, masked_batch, view_batch
 from tests.models.test_segmenter import batch as labelled
 from tests.models.test_segmenter import segmenter
 

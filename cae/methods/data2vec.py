@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cae.data.batches import MaskedViews
-from cae.models import ema
-from cae.models.collapse import spread
-from cae.models.mask_tokens import decays, encode_masked, initialise
+from cae.methods.parts import ema
+from cae.methods.parts.collapse import spread
+from cae.methods.parts.mask_tokens import decays, encode_masked, initialise
 from cae.models.vit import create_encoder, gather, normalise
 from cae.params import Data2VecModel
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cae.data.batches import MaskedViews
 from cae.data.rng import MASK, uniforms
-from cae.models.mask_tokens import decays, encode_masked, initialise
+from cae.methods.parts.mask_tokens import decays, encode_masked, initialise
 from cae.models.vit import create_encoder, gather, normalise, patchify
 from cae.params import SimMIMModel
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from cae.data.batches import MaskedViews
-from cae.models.losses import token_cross_entropy
-from cae.models.mask_tokens import decays, encode_masked, initialise
+from cae.methods.parts.mask_tokens import decays, encode_masked, initialise
+from cae.methods.parts.token_loss import token_cross_entropy
 from cae.models.vit import create_encoder, gather, normalise
 from cae.params import BEiTModel
 

@@ -1,0 +1,15 @@
+"""What lies where in a data set on disk, one file a layout.
+
+Each file has `SPLITS`, names of the split to train on and of that to validate on; `PUBLISHED`, how large the published data
+set is; and `listing(root, classes)`, which takes the root and a number of classes, where params give it, and returns the
+classes' names and, for each split in this order, its images (paths below the root) and what is known of them. No image is
+opened.
+"""
+
+import importlib
+from types import ModuleType
+
+
+def layout_of(name: str) -> ModuleType:
+    """Return the file of the layout `name`, which params name."""
+    return importlib.import_module(f"cae.data.layouts.{name}")

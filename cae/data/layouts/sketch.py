@@ -1,0 +1,11 @@
+"""DomainNet's domain sketch."""
+
+from functools import partial
+
+from cae.data.layouts.domainnet import SPLITS, list_domain
+from cae.data.layouts.parts import Published
+
+__all__ = ["PUBLISHED", "SPLITS", "listing"]
+
+PUBLISHED = Published(48_212, 20_916, 345, 2.5e9)
+listing = partial(list_domain, "sketch")
