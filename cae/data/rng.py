@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-VIEW, MASK, ORDER, JITTER, AUGMENT, LABELS = range(1, 7)  # first key after the seed: keeps the uses of one seed apart
+VIEW, MASK, ORDER, JITTER, AUGMENT, LABELS, STEP = range(
+    1, 8
+)  # first key after the seed: keeps the uses of one seed apart
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
@@ -36,17 +38,26 @@ def permutation(n: int, seed: int, *key) -> np.ndarray:
     return np.argsort(uniforms(n, seed, *key), kind="stable")
 
 
+def seed_of(seed: int, *key) -> int:
+    """Return a seed of 64 bits, a pure function of the key: PyTorch's CUDA generators take all of them, its CPU's the low 32."""
+    high, low = (uniforms(2, seed, *key) * 2**32).astype(int).tolist()
+    return high << 32 | low
+
+
 @contextmanager
 def seeded(seed: int, *key):
-    """Inside, the generators of Python, NumPy and PyTorch start from a pure function of the key: for libraries'
-    augmentations, which draw from them. Afterwards they are as they were."""
+    """Seed the generators of PyTorch, NumPy and Python for the block, by the key alone, and set them back after it.
+
+    For libraries' augmentations, which draw from them. Each has its own seed: of one seed PyTorch and NumPy make the same
+    numbers.
+    """
     import torch  # here, since crops and masks are drawn without it
 
-    value = int(uniforms(1, seed, *key)[0] * 2**32)
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(value)
-    np.random.seed(value)
-    torch.default_generator.manual_seed(value)
+    of_torch, of_numpy, of_python = (uniforms(3, seed, *key) * 2**32).astype(int).tolist()
+    torch.default_generator.manual_seed(of_torch)
+    np.random.seed(of_numpy)
+    random.seed(of_python)
     try:
         yield
     finally:

@@ -35,8 +35,9 @@ class Supervised(nn.Module):
         """
         images, labels = normalise(batch["views"][0]), batch["labels"]
         if self.training:
-            random.seed(torch.initial_seed())  # timm draws from these two; the loop seeds PyTorch's alone
-            np.random.seed(torch.initial_seed() % 2**32)
+            seed = int(torch.randint(2**32, ()))  # timm draws from these two; the loop seeds PyTorch's alone
+            random.seed(seed)
+            np.random.seed(seed)
             images = RandomErasing(self.params.erasing, mode="pixel", device=images.device)(images)
         smoothing = self.params.smoothing
         if self.training and self.mix:

@@ -13,7 +13,7 @@ NonNegative = Annotated[int, Field(ge=0)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**20)]  # the loop packs it into one number with step and process
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # PyTorch's generator on a CPU takes 32 bits
 Precision = Literal["auto", "float32", "bfloat16"]  # of products; auto: what the device has natively
 SHA256 = Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]  # of a file; its beginning is enough
 

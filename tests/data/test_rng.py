@@ -1,7 +1,10 @@
+import random
+
 import numpy as np
 import pytest
+import torch
 
-from cae.data.rng import permutation, uniforms
+from cae.data.rng import permutation, seed_of, seeded, uniforms
 
 
 def test_uniforms_are_uniform_and_uncorrelated():
@@ -32,3 +35,26 @@ def test_permutation_is_one():
     order = permutation(1000, 0, 1)
     assert sorted(order) == list(range(1000)) and (order != np.arange(1000)).any()
     np.testing.assert_array_equal(order, permutation(1000, 0, 1))
+
+
+def test_seeds_of_neighbouring_keys_differ_in_both_halves():
+    seeds = [seed_of(seed, 7, rank, n) for seed in range(4) for rank in range(4) for n in range(64)]
+    for half in ([seed >> 32 for seed in seeds], [seed % 2**32 for seed in seeds]):
+        assert len(set(half)) == len(half) and max(half) < 2**32
+        assert np.mean(half) == pytest.approx(2**31, rel=0.05)
+    assert seed_of(3, 7, 1, 5) == seed_of(3, 7, 1, 5)
+
+
+def test_libraries_draw_by_the_key_alone_and_from_streams_of_their_own():
+    def drawn(key):
+        with seeded(*key):
+            return [torch.randint(2**31, (50,)).tolist(), np.random.randint(2**31, size=50).tolist(),
+                    [random.randrange(2**31) for _ in range(50)]]  # fmt: skip
+
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    first = drawn((0, 5, 1))
+    assert torch.equal(states[0], torch.get_rng_state()) and states[1] == np.random.get_state()[1].tolist()
+    assert states[2] == random.getstate()
+    assert first == drawn((0, 5, 1))
+    streams = [stream for key in ((0, 5, 1), (1, 5, 1), (0, 5, 2)) for stream in drawn(key)]
+    assert all(not set(a) & set(b) for i, a in enumerate(streams) for b in streams[:i])

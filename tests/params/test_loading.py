@@ -88,7 +88,7 @@ from tests.params.conftest import PARAMS
         ({"models": {"mae-b-300": {"epochs": 40}}}, "models.mae-b-300: warmup_epochs 40 leaves none of the 40 epochs"),
         ({"models": {"mae-b-300": {"lr": 0.0}}}, "models.mae-b-300.lr: Input should be greater than 0"),
         ({"models": {"cae-b-300": {"image": {"size": 256}}}}, "does not give this tokenizer 16 tokens a side"),
-        ({"seed": 2**20}, "seed: Input should be less than 1048576"),
+        ({"seed": 2**32}, "seed: Input should be less than 4294967296"),
         ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
         ({"datasets": {"imagenet": {"layout": "coco"}}}, "datasets.imagenet.layout: coco: this data set is read in"),
         (

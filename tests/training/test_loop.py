@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from cae.data.batches import micro_batches
 from cae.data.schedule import Schedule
@@ -46,7 +47,17 @@ def toy_batches(schedule, bad_at=None):
     return batches
 
 
-def fit(work, schedule=None, model=None, stop_after=None, params_hash="a", minutes=10.0, bad_at=None, precision="auto"):
+def fit(
+    work,
+    schedule=None,
+    model=None,
+    stop_after=None,
+    params_hash="a",
+    minutes=10.0,
+    bad_at=None,
+    precision="auto",
+    seed=0,
+):
     schedule = schedule or Schedule(40, 8, 4, 3)
     model = model or Toy()
     batches = toy_batches(schedule, bad_at)
@@ -62,7 +73,7 @@ def fit(work, schedule=None, model=None, stop_after=None, params_hash="a", minut
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     train(
         start(1, 0, precision), model, optimizer, batches, schedule, Runtime(1, 0, work, checkpoint_minutes=minutes),
-        lr_at=lambda step: 0.1 / (1 + step), clip=3.0, seed=0, params_hash=params_hash,
+        lr_at=lambda step: 0.1 / (1 + step), clip=3.0, seed=seed, params_hash=params_hash,
     )  # fmt: skip
     return model
 
@@ -113,6 +124,45 @@ def test_interrupted_run_ends_with_the_same_bits(tmp_path, stop_after):
     rows = [[json.loads(line) for line in (tmp_path / name / "metrics.jsonl").open()] for name in "ab"]
     timeless = [[{k: v for k, v in row.items() if "second" not in k} for row in part] for part in rows]
     assert timeless[0] == timeless[1] and len(rows[0]) == 15
+
+
+def drawn_by_step(work, monkeypatch, seed=0, rank=0, stop_after=None):
+    """What a model draws in each forward pass of a run on the CPU, and the seed that CUDA's generators get."""
+
+    class Drawing(Toy):
+        def forward(self, batch):
+            draws.append(float(torch.rand(())))
+            return super().forward(batch)
+
+    draws, cuda = [], []
+    with monkeypatch.context() as patched:
+        patched.setattr(Fabric, "global_rank", rank)
+        patched.setattr(torch.cuda, "manual_seed_all", cuda.append)
+        try:
+            fit(work, model=Drawing(), seed=seed, stop_after=stop_after, minutes=0.0)
+        except KeyboardInterrupt:
+            pass
+    return draws, cuda[-len(draws) :]
+
+
+def test_random_numbers_differ_by_seed_by_process_and_by_step(tmp_path, monkeypatch):
+    """On a CPU, where a generator takes 32 bits of a seed, and on CUDA, which takes 64."""
+    runs = {(seed, rank): drawn_by_step(tmp_path / f"{seed}-{rank}", monkeypatch, seed, rank)
+            for seed in (0, 1) for rank in (0, 1)}  # fmt: skip
+    draws, cuda = ([each for run in runs.values() for each in run[part]] for part in (0, 1))
+    assert len(set(draws)) == len(draws) == len(set(cuda)) == len(cuda) == 4 * 30
+    assert all(seed > 2**32 for seed in cuda)
+    again, _ = drawn_by_step(tmp_path / "again", monkeypatch)
+    assert again == runs[0, 0][0]
+
+
+def test_a_run_that_goes_on_draws_as_one_that_was_never_stopped(tmp_path, monkeypatch):
+    straight = drawn_by_step(tmp_path / "a", monkeypatch, seed=3)
+    first = drawn_by_step(tmp_path / "b", monkeypatch, seed=3, stop_after=17)
+    step = load_checkpoint(tmp_path / "b" / "state.ckpt")["step"]
+    rest = drawn_by_step(tmp_path / "b", monkeypatch, seed=3)
+    for whole, before, after in zip(straight, first, rest):
+        assert before[: 2 * step] + after == whole and 0 < step < 15
 
 
 def test_a_row_that_a_stop_fell_into_tells_the_mean_of_all_its_steps(tmp_path):
@@ -175,8 +225,6 @@ def test_state_of_a_finished_run_with_other_params_is_written_over(tmp_path):
 
 
 def test_batches_are_moved_to_the_device(tmp_path, monkeypatch):
-    from lightning_fabric import Fabric
-
     moved = []
     monkeypatch.setattr(Fabric, "to_device", lambda self, value: moved.append(value) or value)
     fit(tmp_path)
