@@ -5,7 +5,7 @@ its root may be an environment variable, so that the same manifest serves every 
 """
 
 import json
-import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,14 @@ from pathlib import Path
 from PIL import Image
 from PIL.ExifTags import Base
 
-from cae.data.datasets import annotation_of, expand, read_labels, read_rgb
+from cae.data.changes import changes
+from cae.data.datasets import expand, read_rgb
 from cae.data.layouts import layout_of
 from cae.errors import UserError
-from cae.files import file_hash, read_json, text_hash, write_json
+from cae.files import read_json, text_hash, write_json
 from cae.progress import progress
 
 SKIPPED = 0.01  # of all images, the largest share that may be left out: with more, something else is wrong
-COMPARED = 25_000  # images of a split whose sizes are compared with the manifest's: all, or so many evenly spread
 
 
 def index(
@@ -39,8 +39,8 @@ def index(
     file that is no image, and every label map that does not fit its image or holds a class above `classes`. Where `unreadable`
     is "skip", those few are printed and left out instead, and each split of the manifest lists its own as `skipped`.
     """
-    folder = expand(root)
-    names, splits = layout_of(layout).listing(folder, classes)
+    folder, layout_file = expand(root), layout_of(layout)
+    names, splits = layout_file.listing(folder, classes)
     for name, split in splits.items():
         if "labels" in split and len(set(split["labels"])) == 1:
             raise UserError(
@@ -50,7 +50,8 @@ def index(
         raise UserError("\n".join(wrong))
     jobs = [folder / path for split in splits.values() for path in split["images"]]
     sizes = [size for split in splits.values() for size in split.pop("sizes", [None] * len(split["images"]))]
-    check = partial(_check, classes=len(names) if layout == "ade20k" else None)
+    check_labels = getattr(layout_file, "check_labels", None)
+    check = partial(_check, check_labels=check_labels and partial(check_labels, classes=len(names)))
     with ThreadPoolExecutor(threads) as pool:
         checked = list(progress(f"checking {root}", len(jobs), iterable=pool.map(check, jobs, sizes)))
     if turned := sum(turned for _, turned in checked):
@@ -68,10 +69,10 @@ def index(
         print(f"{told}\nthey are left out, and listed as `skipped` in {output}")
         for split in splits.values():
             _leave_out({path for path in split["images"] if folder / path in faults}, split, names)
-    for split in splits.values():
+    for name, split in splits.items():
         split["bytes"] = [(folder / path).stat().st_size for path in split["images"]]
-        if layout == "ade20k":
-            split["annotations"] = _label_maps(folder, split["images"])
+        if "annotations" not in split and hasattr(layout_file, "annotations_hash"):
+            split["annotations"] = layout_file.annotations_hash(folder, name, split["images"])
     content = {"layout": layout, "classes": names, "splits": splits}
     fingerprint = text_hash(json.dumps(content, sort_keys=True))
     write_json(output, {"root": root, "fingerprint": fingerprint, **content})
@@ -100,14 +101,14 @@ def too_large(batches: dict[str, int], images: list) -> list[str]:
     ]
 
 
-def _check(path: Path, size: list[int] | None, classes: int | None) -> tuple[str | None, bool]:
-    """What is wrong with an image, and whether its EXIF asks to turn it.
+def _check(path: Path, size: list[int] | None, check_labels: Callable | None) -> tuple[str | None, bool]:
+    """Return what is wrong with an image, or None, and whether its EXIF asks to turn it.
 
-    `size`: width and height that its annotations give; `classes`: how many its label map may hold, where it has one.
+    `size`: width and height that its annotations give. `check_labels`: what checks its label map, where it has one.
     """
     try:
         image = read_rgb(path)
-        fault = _check_labels(annotation_of(path), image, classes) if classes else None
+        fault = check_labels(path, image) if check_labels else None
     except UserError as error:
         return str(error), False
     if size and list(image.size) != size:
@@ -115,25 +116,11 @@ def _check(path: Path, size: list[int] | None, classes: int | None) -> tuple[str
     return fault, _turned(image)
 
 
-def _check_labels(path: Path, image: Image.Image, classes: int) -> str | None:
-    labels = read_labels(path)
-    if labels.shape != image.size[::-1]:
-        return f"{path}: {labels.shape[1]}x{labels.shape[0]} pixels, its image has {image.width}x{image.height}"
-    if labels.max() > classes:
-        return f"{path}: holds class {labels.max()}, above the {classes} of the data set"
-    return None
-
-
 def _turned(image: Image.Image) -> bool:
     try:
         return image.getexif().get(Base.Orientation) in range(2, 9)
     except Exception:  # of EXIF that is none
         return False
-
-
-def _label_maps(folder: Path, images: list[str]) -> str:
-    """A hash of their content: a map of the same regions with another class is often as large."""
-    return text_hash("".join(file_hash(annotation_of(folder / path)) for path in images))
 
 
 def verify(manifests: dict[str, dict[str, int]]) -> None:
@@ -151,56 +138,3 @@ def verify(manifests: dict[str, dict[str, int]]) -> None:
             wrong += too_large(batches, next(iter(data["splits"].values()))["images"])
     if wrong:
         raise UserError("\n".join(wrong))
-
-
-def changes(manifest: dict) -> list[str]:
-    """What of a data set is no longer as its manifest says; nothing where its root is not on this machine.
-
-    Compared are names and classes of all images, sizes of COMPARED a split, COCO's annotations, and ADE20K's label maps where
-    they are no more than COMPARED. 13,000 images take 0.2 s; of ImageNet's 1.28 million, in some ten seconds, every 52nd
-    is asked for its size. An image that changed and is as large as before is not noticed.
-    """
-    layout, found = manifest["layout"], []
-    try:
-        folder = expand(manifest["root"])
-    except UserError:
-        return []
-    try:
-        listed = manifest["splits"] if layout == "coco" else layout_of(layout).listing(folder, None)[1]
-    except UserError as error:
-        return [str(error)]
-    for name, split in manifest["splits"].items():
-        then, now = (dict(zip(part["images"], part.get("labels", part["images"]))) for part in (split, listed[name]))
-        now = {path: label for path, label in now.items() if path not in split.get("skipped", ())}
-        kept = {path for path in _present(folder, then) if path in now}
-        sample = list(zip(split["images"], split["bytes"]))[:: len(then) // COMPARED + 1]
-        different = {
-            "gone": then.keys() - kept,
-            "new": now.keys() - then.keys(),
-            "of another class": [path for path in kept if now[path] != then[path] and then.keys() == now.keys()],
-            "of another size": [
-                path for path, size in sample if path in kept and os.path.getsize(f"{folder}/{path}") != size
-            ],
-        }
-        found += [
-            f"{name}: {len(paths)} images {what}, first {min(paths)}" for what, paths in different.items() if paths
-        ]
-        try:
-            if layout == "coco":
-                same = file_hash(folder / "annotations" / f"instances_{name}.json") == split["annotations"]
-            else:
-                compared = layout == "ade20k" and len(then) <= COMPARED
-                same = not compared or _label_maps(folder, split["images"]) == split["annotations"]
-        except FileNotFoundError:
-            same = False
-        found += [] if same else [f"{name}: annotations changed or gone"]
-    return found
-
-
-def _present(folder: Path, images) -> list[str]:
-    """Those of `images` (paths below the folder) that are there."""
-    parents = {path.rpartition("/")[0] for path in images}
-    there = {
-        f"{parent}/{name}" for parent in parents if (folder / parent).is_dir() for name in os.listdir(folder / parent)
-    }
-    return [path for path in images if path in there]

@@ -62,6 +62,24 @@ def test_an_image_or_a_class_that_is_new_is_told(copy):
     assert changes(manifest) == ["training: 1 images new, first images/training/9.jpg"]
 
 
+def test_classes_that_are_numbered_anew_are_told_once_and_not_by_each_image(copy):
+    folder, manifest = copy("clipart")
+    for split in ("train", "test"):
+        path = folder / f"clipart_{split}.txt"
+        lines = [line.rpartition(" ")[::2] for line in path.read_text().splitlines()]
+        path.write_text(
+            "".join(f"{image} {9 - int(label)}\n" for image, label in lines)
+        )  # the same classes, numbered anew
+    assert changes(manifest) == ["names of classes changed, first 'digit0' to 'digit9'"]
+
+
+def test_an_image_that_was_of_another_class_is_told(copy):
+    _, manifest = copy("clipart")
+    split = manifest["splits"]["test"]
+    split["labels"][3] = (split["labels"][3] + 1) % 10
+    assert changes(manifest) == [f"test: 1 images of another class, first {split['images'][3]}"]
+
+
 def test_lists_and_annotations_that_changed_are_told(copy):
     folder, manifest = copy("clipart")
     path = folder / "clipart_train.txt"
@@ -81,6 +99,11 @@ def test_lists_and_annotations_that_changed_are_told(copy):
     assert changes(manifest) == ["val2017: annotations changed or gone"]
 
     folder, manifest = copy("ade20k")
+    names = folder / "objectInfo150.txt"
+    before = names.read_text()
+    names.write_text(before.replace(manifest["classes"][1], "seven"))
+    assert changes(manifest) == [f"names of classes changed, first {manifest['classes'][1]!r} to 'seven'"]
+    names.write_text(before)
     os.replace(folder / "annotations/training/00000.png", folder / "annotations/training/00001.png")
     assert changes(manifest) == ["training: annotations changed or gone"]
 

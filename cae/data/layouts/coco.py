@@ -10,12 +10,13 @@ from cae.files import file_hash
 
 SPLITS = "train2017", "val2017"
 PUBLISHED = Published(117_266, 5_000, 80, 21e9)
+ANNOTATIONS_LIST_IMAGES = True
 
 
 def listing(root: Path, _) -> tuple[list[str], dict]:
     splits, categories = {}, {}
     for split in SPLITS:
-        path = root / "annotations" / f"instances_{split}.json"
+        path = _annotations_file(root, split)
         data = _annotations(path)
         try:
             images = {image["id"]: (image["file_name"], [image["width"], image["height"]]) for image in data["images"]}
@@ -37,6 +38,14 @@ def listing(root: Path, _) -> tuple[list[str], dict]:
         splits[split] = {"images": [f"{split}/{name}" for name, _ in images.values()],
                          "sizes": [size for _, size in images.values()], "annotations": file_hash(path)}  # fmt: skip
     return [categories[number] for number in sorted(categories)], splits
+
+
+def annotations_hash(root: Path, split: str, _=None) -> str:
+    return file_hash(_annotations_file(root, split))
+
+
+def _annotations_file(root: Path, split: str) -> Path:
+    return root / "annotations" / f"instances_{split}.json"
 
 
 def _annotations(path: Path) -> dict:
