@@ -132,7 +132,7 @@ def small(params):
 
 def build(params) -> nn.Module:
     method = importlib.import_module(f"cae.methods.{params.method}").build
-    outputs = {"cae": 8192, "beit": 8192, "deit": 1000}.get(params.method)
+    outputs = params.choices(8192, 1000)
     return method(params, outputs) if outputs else method(params)
 
 
@@ -151,10 +151,10 @@ def batch_of(params, n: int) -> dict:
         visible, masked = split_ids(draw_masks(p.mask, np.arange(n), seed=0, epoch=0, grid=grid))
         return batch | {"pixels": pixels(n, p.image.size), "visible": torch.from_numpy(visible),
                         "masked": torch.from_numpy(masked), "tokens": torch.randint(0, 8192, (n, grid**2))}  # fmt: skip
-    crops = {"moco_v3": 2, "dino": 2 + getattr(p, "local_crops", 0), "deit": 1}[p.method]
+    crops = p.crops or 1
     sizes = [p.image.size if i < 2 else p.local_size for i in range(crops)]
     batch["views"] = [pixels(n, size) for size in sizes]
-    if p.method != "deit":
+    if not p.learns_labels:
         draws = [colours.draw(0, i, np.arange(n), blur=(1.0, 0.1, 0.5)[min(i, 2)], solarise=0.2) for i in range(crops)]
         batch["colours"] = [torch.from_numpy(each) for each in draws]
     return batch

@@ -60,7 +60,7 @@ def random_batch(params, batch: int, device: str) -> dict:
     masks = draw_masks(mask, np.arange(batch), seed=0, epoch=0, grid=14)
     visible, masked = (torch.from_numpy(ids).to(device) for ids in split_ids(masks))
     small = getattr(params, "local_crops", 0)
-    views = {"moco_v3": 2, "dino": 2}.get(params.method, 1)
+    views = (params.crops or 1) - small
     return {
         "pixels": pixels(batch, 224, device), "visible": visible, "masked": masked,
         "tokens": torch.randint(0, 8192, (batch, 196), device=device),
@@ -71,7 +71,7 @@ def random_batch(params, batch: int, device: str) -> dict:
 
 def stepper(params, batch: int, device: str, precision: str = "auto", compiled: bool = False):
     """A function that makes one training step of a model on random data, as the training loop does."""
-    model = build(params, {"cae": 8192, "beit": 8192, "deit": 1000}.get(params.method)).to(device)
+    model = build(params, params.choices(8192, 1000)).to(device)
     optimizer = adamw(model, lr=1e-4, betas=params.betas, weight_decay=params.weight_decay)
     data, network = random_batch(params, batch, device), torch.compile(model, dynamic=False) if compiled else model
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from cae.params import METHODS
 from tests.conftest import ROOT
 
 # Each imports only of those before it, and of itself; whoever imports reporting is the command line.
@@ -89,3 +90,16 @@ def test_captions_are_read_where_nothing_is_drawn():
     script = "import sys; from cae.reporting.figures import caption_of; caption_of('figure4'); print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
     assert done.stdout == "False\n"
+
+
+def test_nothing_asks_for_a_methods_name():
+    """But a method's own files and its conversion of released checkpoints: others ask for the facts about it."""
+    own = {f"cae/{room}/{name}.py" for room in ("methods", "params/methods") for name in METHODS}
+    own |= {"cae/params/methods/__init__.py", "cae/released/models.py", "cae/models/flops.py"}
+    own |= {"cae/cli.py", "workflow/stages.py"}  # where "cae" is the package
+    asked = {}
+    for path in (path for room in ("cae", "workflow") for path in sorted((ROOT / room).rglob("*.py"))):
+        if (name := str(path.relative_to(ROOT))) not in own:
+            constants = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+            asked[name] = [value for value in constants if isinstance(value, str) and value in METHODS]
+    assert len(asked) > 100 and not {name: values for name, values in asked.items() if values}

@@ -12,7 +12,7 @@ from cae.data.batches import MaskedViews
 from cae.methods.parts.mask_tokens import decays, encode_masked, initialise
 from cae.methods.parts.token_loss import token_cross_entropy
 from cae.models.vit import create_encoder, gather, normalise
-from cae.params import BEiTModel
+from cae.params.methods.beit import BEiTModel
 
 
 class BEiT(nn.Module):

@@ -27,7 +27,7 @@ from cae.models.vit import (
     sincos_positions,
     truncated_normal,
 )  # fmt: skip
-from cae.params import CAEModel
+from cae.params.methods.cae import CAEModel
 
 
 class CrossAttention(nn.Module):

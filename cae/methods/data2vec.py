@@ -15,7 +15,7 @@ from cae.methods.parts import ema
 from cae.methods.parts.collapse import spread
 from cae.methods.parts.mask_tokens import decays, encode_masked, initialise
 from cae.models.vit import create_encoder, gather, normalise
-from cae.params import Data2VecModel
+from cae.params.methods.data2vec import Data2VecModel
 
 
 class Data2Vec(nn.Module):

@@ -10,7 +10,7 @@ from cae.data.batches import Augmented
 from cae.methods.parts import ema
 from cae.models.supervised import Supervised, augmented
 from cae.models.vit import create_encoder
-from cae.params import DeiTModel
+from cae.params.methods.deit import DeiTModel
 from cae.training.optim import matrices_decay
 
 

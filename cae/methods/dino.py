@@ -17,7 +17,7 @@ from cae.data.colours import changed
 from cae.methods.parts import ema
 from cae.methods.parts.collapse import entropy, spread
 from cae.models.vit import create_encoder, normalise
-from cae.params import DINOModel
+from cae.params.methods.dino import DINOModel
 from cae.training.devices import all_gather
 from cae.training.optim import cosine
 

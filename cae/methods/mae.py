@@ -22,7 +22,7 @@ from cae.models.vit import (
     patchify,
     sincos_positions,
 )  # fmt: skip
-from cae.params import MAEModel
+from cae.params.methods.mae import MAEModel
 
 
 class MAE(nn.Module):

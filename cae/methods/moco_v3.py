@@ -17,7 +17,7 @@ from cae.data.views import BILINEAR
 from cae.methods.parts import ema
 from cae.methods.parts.collapse import spread
 from cae.models.vit import create_encoder, fix_positions, normalise
-from cae.params import MoCoV3Model
+from cae.params.methods.moco_v3 import MoCoV3Model
 from cae.training.devices import all_gather
 from cae.training.optim import cosine
 

@@ -17,7 +17,7 @@ from cae.data.batches import MaskedViews
 from cae.data.rng import MASK, uniforms
 from cae.methods.parts.mask_tokens import decays, encode_masked, initialise
 from cae.models.vit import create_encoder, gather, normalise, patchify
-from cae.params import SimMIMModel
+from cae.params.methods.simmim import SimMIMModel
 
 
 class SimMIM(nn.Module):

@@ -9,7 +9,7 @@ from timm.models import Beit, VisionTransformer
 from torch import Tensor, nn
 
 from cae.data.pixels import MEAN, STD
-from cae.params import RELATIVE, Pretraining, Release
+from cae.params import METHODS, Pretraining, Release
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)  # as timm's ViT
 
@@ -23,7 +23,7 @@ def timm_model(params: Pretraining | Release, classes: int = 0) -> tuple[str, di
         img_size=params.image.size, patch_size=params.image.patch, embed_dim=params.width, depth=params.depth,
         num_heads=params.heads, init_values=params.layer_scale, num_classes=classes,
     )  # fmt: skip
-    if params.method in RELATIVE:
+    if METHODS[params.method].timm_class == "Beit":
         return "beit_base_patch16_224", arguments | dict(
             global_pool="token", use_rel_pos_bias=False, use_shared_rel_pos_bias=True
         )

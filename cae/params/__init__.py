@@ -14,9 +14,10 @@ from cae.params.data import LAYOUTS, Crop, Image, Mask, Supervision, View
 from cae.params.files import depth, layers, merge, merged, read
 from cae.params.finetune import FineTune, share_of_labels
 from cae.params.loading import load, validate
-from cae.params.models import BEiTModel, CAEModel, Data2VecModel, DeiTModel, DINOModel, MAEModel, MoCoV3Model, Model, Pretraining, Release, SimMIMModel, read_model  # fmt: skip
+from cae.params.methods import METHODS, Model, read_model
+from cae.params.models import Pretraining
 from cae.params.probes import Probe, Probes
-from cae.params.recipes import RELATIVE, Recipes
+from cae.params.release import Release
 from cae.params.scale import Params
 from cae.params.strict import Job, Positive, Precision, Strict, describe, unknown
 from cae.params.tables import Row, Table, load_tables

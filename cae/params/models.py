@@ -1,21 +1,11 @@
-"""`sizes` and `models`: encoders, and each model complete, as its job is told."""
+"""`sizes`, and what the params of all pretrained models have. Each method's own model is in `cae/params/methods/`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import model_validator
 
 from cae.params.data import Crop, Image, Mask, View
-from cae.params.recipes import (
-    BEiTRecipe,
-    CAERecipe,
-    Data2VecRecipe,
-    DeiTRecipe,
-    DINORecipe,
-    MAERecipe,
-    MoCoV3Recipe,
-    SimMIMRecipe,
-)
-from cae.params.strict import SHA256, NonNegative, Positive, Precision, Seed, Share, Strict, refusal
+from cae.params.strict import SHA256, NonNegative, Positive, Precision, Seed, Strict, refusal
 
 
 class Size(Strict):
@@ -26,7 +16,17 @@ class Size(Strict):
 
 
 class Pretraining(Size):
-    """One model, complete: size, recipe, schedule, and the crops it sees; or the file it was released in."""
+    """One model, complete: size, recipe, schedule, and the crops it sees; or the file it was released in.
+
+    Class attributes are facts about its method. Code outside of the method's files asks for these, never for its name.
+    """
+
+    title: ClassVar[str]  # for readers
+    timm_class: ClassVar[str] = "VisionTransformer"  # of its encoder; or "Beit", whose blocks share relative positions
+    learns_labels: ClassVar[bool] = False  # and so its encoder has a classifier
+    contrasts_one_pass: ClassVar[bool] = False  # an image with the others of its pass, so that a batch is one pass
+    has_releases: ClassVar[bool] = False  # whether `cae/released/` imports its official checkpoints
+    usual_target: ClassVar[str | None] = None  # what it predicts in its paper, where params choose
 
     source: Literal["built", "released"] = "built"
     file: str | None = None
@@ -45,10 +45,21 @@ class Pretraining(Size):
         predicts = self.source == "built" and self.epochs > 0 and getattr(self, "target", "tokens") == "tokens"
         return getattr(self, "tokenizer", None) if predicts else None
 
+    def choices(self, vocabulary: int, classes: int) -> int | None:
+        """How many tokens or classes it chooses from; None where it predicts something else."""
+        return vocabulary if self.target_tokenizer else classes if self.learns_labels else None
+
+    @property
+    def draws_images(self) -> bool:
+        """Whether its decoder makes pixels of its encoder's latents (Figure 4)."""
+        return False
+
     @model_validator(mode="after")
     def consistent(self):
         if (self.source == "released") != bool(self.file):
             raise refusal("a released model names its `file`, a built one has none")
+        if self.source == "released" and not self.has_releases:
+            raise refusal(f"no official checkpoint of {self.title} can be imported; set `source: built`", "source")
         if self.width % self.heads:
             raise refusal(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.source == "built":
@@ -72,80 +83,3 @@ class MaskedPretraining(Pretraining):
         super().trainable()
         if self.mask.count >= (patches := self.image.grid**2):
             raise refusal(f"{self.mask.count} masked of {patches} patches leave none visible", "mask", "count")
-
-
-class CAEModel(MaskedPretraining, CAERecipe):
-    method: Literal["cae"]
-
-
-class BEiTModel(MaskedPretraining, BEiTRecipe):
-    method: Literal["beit"]
-
-
-class MAEModel(MaskedPretraining, MAERecipe):
-    method: Literal["mae"]
-
-    @model_validator(mode="after")
-    def decoder_fits(self):
-        if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
-            raise refusal(
-                f"decoder_width {self.decoder_width} is not a multiple of 4 and of decoder_heads {self.decoder_heads}"
-            )
-        return self
-
-
-class SimMIMModel(MaskedPretraining, SimMIMRecipe):
-    method: Literal["simmim"]
-
-
-class Data2VecModel(MaskedPretraining, Data2VecRecipe):
-    method: Literal["data2vec"]
-
-
-class MoCoV3Model(Pretraining, MoCoV3Recipe):
-    method: Literal["moco_v3"]
-
-
-class DINOModel(Pretraining, DINORecipe):
-    method: Literal["dino"]
-
-    @model_validator(mode="after")
-    def crops_of_whole_patches(self):
-        if self.local_size % self.image.patch:
-            raise refusal(f"local_size {self.local_size} is not a multiple of image.patch {self.image.patch}")
-        return self
-
-
-class DeiTModel(Pretraining, DeiTRecipe):
-    method: Literal["deit"]
-
-    @model_validator(mode="after")
-    def pairs_to_mix(self):
-        if self.micro_batch % 2:
-            raise refusal(f"micro_batch {self.micro_batch} is odd: images are mixed in pairs")
-        return self
-
-
-class Release(Size):
-    """A released model as its import is told of it: its shape and its file; not how it was trained."""
-
-    method: Literal["cae", "beit", "mae", "moco_v3", "dino", "deit"]
-    source: Literal["released"]
-    file: str
-    sha256: SHA256 | None = None
-    image: Image
-    epochs: NonNegative
-    # of a whole CAE
-    target: Literal["tokens", "pixels"] = "tokens"
-    regressor_depth: NonNegative = 0
-    decoder_depth: NonNegative = 0
-    alignment_momentum: Share = 0.0
-    drop_path: ClassVar[float] = 0.0  # this and the next for the classes of models, which ask
-    init: ClassVar[str] = "public"
-
-
-Model = Annotated[
-    CAEModel | BEiTModel | MAEModel | SimMIMModel | Data2VecModel | MoCoV3Model | DINOModel | DeiTModel,
-    Field(discriminator="method"),
-]
-read_model = TypeAdapter(Model).validate_python  # a mapping to the typed params of one model

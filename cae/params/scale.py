@@ -13,9 +13,10 @@ from cae.params.data import Crop, Datasets, Image, Mask, Masked, Masking, View
 from cae.params.downstream import Downstream
 from cae.params.files import depth, merge
 from cae.params.finetune import FewLabels, FineTune, FineTunings, share_of_labels
-from cae.params.models import Pretraining, Size, read_model
+from cae.params.methods import METHODS, Recipes, read_model
+from cae.params.models import Pretraining, Size
 from cae.params.probes import Probes
-from cae.params.recipes import MaskedRecipe, Recipes
+from cae.params.recipes import MaskedRecipe
 from cae.params.resources import AllResources
 from cae.params.strict import Name, Precision, Seed, Seeds, Strict, moved, refusal, unknown
 from cae.params.tables import Protocol
@@ -101,8 +102,7 @@ class Params(Strict):
                 size = self.tokenizers[wanted].input_size
                 message = f"{size} does not give this tokenizer {grid} tokens a side, one for each patch"
                 raise refusal(message, "tokenizers", wanted, "input_size")
-            pixels = (model.method, model.source, getattr(model, "target", None)) == ("cae", "built", "pixels")
-            if name in self.analyses.figure4.models and not pixels:
+            if name in self.analyses.figure4.models and not model.draws_images:
                 message = f"{name} is not a CAE that is trained here to predict pixels"
                 raise refusal(message, "analyses", "figure4", "models")
             if model.source == "released":
@@ -110,8 +110,10 @@ class Params(Strict):
             if model.batch_size % (model.micro_batch * devices):
                 message = f"batch_size of {name} is not a multiple of micro_batch x {devices} GPUs"
                 raise refusal(message, "resources", "pretrain", "gpus")
-            if model.method == "moco_v3" and model.batch_size != model.micro_batch * devices:
-                message = f"must be micro_batch x {devices} GPUs: a MoCo v3 image is contrasted with those of one pass"
+            if model.contrasts_one_pass and model.batch_size != model.micro_batch * devices:
+                message = (
+                    f"must be micro_batch x {devices} GPUs: {model.title} contrasts an image with those of one pass"
+                )
                 raise refusal(message, "models", name, "batch_size")
         return self
 
@@ -161,8 +163,8 @@ class Params(Strict):
         size, method = entry.pop("size", None), entry.get("method")
         if size not in self.sizes:
             raise refusal(unknown(size, self.sizes), *own, "size")
-        if method not in Recipes.model_fields:
-            raise refusal(unknown(method, Recipes.model_fields), *own, "method")
+        if method not in METHODS:
+            raise refusal(unknown(method, METHODS), *own, "method")
         recipe = getattr(self.recipes, method)
         masked = isinstance(recipe, MaskedRecipe)
         view = self.view if masked else Crop(**self.view.model_dump(include=set(Crop.model_fields)))

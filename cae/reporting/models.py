@@ -6,11 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from cae.files import read_json, write_text
+from cae.params import METHODS
 
-METHODS = {
-    "cae": "CAE", "beit": "BEiT", "mae": "MAE", "simmim": "SimMIM", "data2vec": "data2vec", "moco_v3": "MoCo v3",
-    "dino": "DINO", "deit": "DeiT",
-}  # fmt: skip
 COLUMNS = {  # heading and format
     "model": ("Model", ""), "method": ("Method", ""), "source": ("Source", ""), "epochs": ("Epochs", ""),
     "images": ("Images", ",.0f"), "seconds": ("Seconds", ",.0f"), "images_per_second": ("Images/s", ",.0f"),
@@ -53,7 +50,7 @@ def line(provenance: Path, log: Path | None) -> dict:
 
 def as_text(csv: pd.DataFrame) -> pd.DataFrame:
     """The table as a reader sees it."""
-    csv = csv.assign(method=csv["method"].map(METHODS))
+    csv = csv.assign(method=[METHODS[method].title for method in csv["method"]])
     return pd.DataFrame(
         {
             heading: ["" if pd.isna(value) else format(value, form) for value in csv[column]]

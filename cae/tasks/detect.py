@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from pycocotools import mask as rle
 from pycocotools.cocoeval import COCOeval
+from timm.models import Beit
 
 from cae.data.batches import loader, micro_batches, workers
 from cae.data.detection import Instances, Scenes, quiet
@@ -54,7 +55,7 @@ def main(
     params_hash = text_hash(p.model_dump_json() + config["params_hash"] + instances.fingerprint)
 
     torch.manual_seed(p.seed)
-    any_size = {} if config["architecture"].startswith("beit") else {"dynamic_img_size": True}
+    any_size = {} if isinstance(vit, Beit) else {"dynamic_img_size": True}
     network, _, _ = trainable(
         vit, config, relative_positions=False, drop_path=p.drop_path, num_classes=0, **any_size
     )  # fmt: skip

@@ -9,7 +9,7 @@ from cae.files import atomic, text_hash
 from cae.models.card import grouped
 from cae.models.encoders import save_encoder
 from cae.models.vit import create_encoder
-from cae.params import Release
+from cae.params import METHODS, Release
 from cae.released.models import PAGES, Converted, convert
 from cae.released.reading import read_weights, verified
 
@@ -25,7 +25,7 @@ def main(params: Release, output: Path) -> None:
         converted = convert(read_weights(file), p)
     except UserError as error:
         raise UserError(f"{file}: {str(error).removeprefix(f'{file}: ')}") from None
-    classes = converted.outputs if p.method == "deit" else 0
+    classes = converted.outputs if METHODS[p.method].learns_labels else 0
     encoder = create_encoder(p, classes)
     encoder.load_state_dict(converted.encoder)
     whole = output / "last.ckpt"

@@ -22,7 +22,7 @@ from cae.training.run import Runtime, load_checkpoint
 
 
 def build(params: Pretraining | Release, outputs: int | None = None) -> nn.Module:
-    """A model, initialised. `outputs`: how many tokens or (DeiT) classes it chooses from; None where it does not.
+    """A model, initialised. `outputs`: how many tokens or classes it chooses from; None where it does not.
 
     The module is named at run time, so that no method's code counts as part of another's.
     """
@@ -38,7 +38,7 @@ def main(
     fabric = start(runtime.threads, runtime.gpus, p.precision)
     images = Images(data, 0)
     schedule = Schedule(len(images), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)
-    if p.method == "moco_v3" and schedule.accumulate > 1:
+    if p.contrasts_one_pass and schedule.accumulate > 1:
         raise UserError(
             f"{output.name}: {schedule.accumulate} passes a batch, and an image is contrasted with those of one pass alone; "
             "give it more GPUs, or set batch_size = micro_batch x GPUs in params"
@@ -51,7 +51,7 @@ def main(
         outputs = about["params"]["vocabulary"]
         belongs = cache.identity(images.fingerprint, about, p.seed, p.view)
         targets = [cache.open_cache(tokens, (len(images), p.view.views, p.image.grid, p.image.grid), belongs)]
-    elif p.method == "deit":
+    elif p.learns_labels:
         outputs = len(images.classes)
 
     torch.manual_seed(p.seed)

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from cae.errors import UserError
-from cae.params import Params, load
+from cae.params import METHODS, Params, load
+from cae.released.models import PAGES
 from tests.params.conftest import PARAMS
 
 
@@ -88,6 +89,13 @@ def test_what_a_method_does_not_see_is_none_of_its_params():
     demo = load(PARAMS / "demo-all.yaml")
     same = {name for name in demo.models if demo.pretraining(name) == other.pretraining(name)}
     assert same == {"moco-v3-s-300", "moco-v3-b-300", "dino-b-400", "deit-s-300", "deit-b-300"}
+
+
+def test_methods_without_releases_are_built():
+    change = {"simmim-b-800": {"source": "released", "file": "simmim.pth"}}
+    with pytest.raises(UserError, match="models.simmim-b-800.source: no official checkpoint of SimMIM can be imported"):
+        load(PARAMS / "paper.yaml", {"models": change})
+    assert {name for name, model in METHODS.items() if model.has_releases} == PAGES.keys()
 
 
 def test_a_released_model_is_not_held_to_how_it_would_be_trained():

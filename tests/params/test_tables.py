@@ -115,7 +115,7 @@ def test_words_say_how_a_model_is_trained(paper):
             words = {key: row.words.get(key, each.usual) for key, each in table.words.items()}
             recipe = paper.pretraining(row.model) if row.model else None
             if "supervised" in words and recipe:
-                learns = recipe.method == "deit", recipe.method != "deit" and recipe.epochs > 0
+                learns = recipe.learns_labels, not recipe.learns_labels and recipe.epochs > 0
                 assert (words["supervised"], words["self_supervised"]) == tuple("×√"[it] for it in learns), (name, row)
             if "decoder" in words:
                 has = recipe.decoder_depth > 0, recipe.alignment_weight > 0

@@ -354,7 +354,7 @@ def test_workers_change_nothing(tiny, data, name):
     from cae.tasks.pretrain import build
 
     images, params = Images(data["imagenet"], 0), tiny.pretraining(name)
-    batches = build(params, 10 if params.method == "deit" else None).batches(images, params)
+    batches = build(params, params.choices(32, 10)).batches(images, params)
     schedule = Schedule(len(images), 32, 16, 1)
     repeats = getattr(params, "repeats", 1)
     ours, theirs = (list(loader(batches, micro_batches(schedule, 0, 0, 0, repeats), n)) for n in (0, 2))

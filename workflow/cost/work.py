@@ -121,10 +121,11 @@ class Costs:
         return self._trained(step.flops, recipe.epochs * self.sizes["imagenet"].train, model, weights=kept)
 
     def _outputs(self, model: str) -> int:
-        recipe = self.plan.recipes[model]
-        if recipe.method == "deit":
-            return self.sizes["imagenet"].classes
-        return self.p.tokenizers[recipe.tokenizer].vocabulary if recipe.method in ("cae", "beit") else 0
+        """How many tokens or classes it would choose from, were it pretrained here."""
+        recipe = self.plan.recipes[model].model_copy(update={"source": "built"})
+        name = recipe.target_tokenizer
+        vocabulary = self.p.tokenizers[name].vocabulary if name else 0
+        return recipe.choices(vocabulary, self.sizes["imagenet"].classes) or 0
 
     def import_model(self, model: str) -> Work:
         return Work(weights=FLOAT * flops.encoder(self.plan.recipes[model]).weights)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from cae.errors import UserError
 from cae.files import text_hash
 from cae.params import (
+    METHODS,
     Analyses,
     Params,
     Release,
@@ -95,7 +96,7 @@ class Plan:
             raise UserError(f"datasets.{idle[0]}.scenes: its images are only read; those below {made_below} are made")
         self.built_tokenizers, self.released_tokenizers = by_source(params.tokenizers)
         self.built_models, self.released_models = by_source(self.recipes)
-        self.supervised = [name for name, recipe in self.recipes.items() if recipe.method == "deit"]
+        self.supervised = [name for name, recipe in self.recipes.items() if recipe.learns_labels]
 
         # A cache holds one tokenizer's tokens of one recipe of views; that of the shared views has its tokenizer's name.
         shared = self.json(*SEEN)
@@ -126,8 +127,9 @@ class Plan:
             if protocol in DETECTORS:
                 params.detecting(model)
             if protocol == "supervised" and model not in self.supervised:
+                having = ", ".join(method.title for method in METHODS.values() if method.learns_labels)
                 raise UserError(
-                    f"{tables}: {model}: cells: supervised: it has no classifier of its own; deit models have"
+                    f"{tables}: {model}: cells: supervised: it has no classifier of its own; models of {having} have"
                 )
         needed = {"imagenet", *(self.data_of(protocol) for protocol, _ in self.cells)}
         self.counted = [name for name in params.datasets if name in needed]  # whose images the page tells

@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
 
 from cae.files import read_json
+from cae.params import METHODS
 from cae.reporting.figures.style import GREY, WIDTH
-from cae.reporting.models import METHODS
 
 CAPTION = """Probing against epochs of pretraining (logarithmic). Each point is a model of its own, pretrained with a schedule of
     that length: none is a moment of a longer run. Bars reach from the lowest to the highest of several seeds. Dashed: random
@@ -28,11 +28,11 @@ def draw(*paths: str):
         for cell in cells:
             if cell["protocol"] == protocol:
                 run = runs[cell["model"]]
-                line = METHODS[run["method"]] + XAVIER[run.get("init") == "xavier"] if run["epochs"] else RANDOM
+                line = METHODS[run["method"]].title + XAVIER[run.get("init") == "xavier"] if run["epochs"] else RANDOM
                 points.setdefault(line, {}).setdefault(run["epochs"], []).append(cell["top1"])
         for values in points.pop(RANDOM, {}).values():
             ax.axhline(sum(values) / len(values), color=GREY, linestyle="--", linewidth=0.9, label=RANDOM)
-        for line in (name + kind for name in METHODS.values() for kind in XAVIER if name + kind in points):
+        for line in (m.title + kind for m in METHODS.values() for kind in XAVIER if m.title + kind in points):
             x, seeds = zip(*sorted(points[line].items()))
             y = [sum(values) / len(values) for values in seeds]
             bars = [[m - min(v) for m, v in zip(y, seeds)], [max(v) - m for m, v in zip(y, seeds)]]

@@ -9,14 +9,14 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from cae.files import read_json
+from cae.params import METHODS
 from cae.reporting.figures.style import GREY, WIDTH
-from cae.reporting.models import METHODS, read_lines
+from cae.reporting.models import read_lines
 
 CAPTION = """Pretraining: loss terms against images seen (logarithmic; the beginning lies outside of the panels). Accuracy
     is that of masked tokens (CAE, BEiT), or how often an image’s other view is found in the batch (MoCo v3). Spread near 0,
     or an entropy of 1, or an entropy of the mean of 0, would mean that all images look alike to the model."""
 TERMS = {"decoding": "decoding loss", "alignment": "alignment loss"}  # any other by its own name
-PIXELS = "CAE, pixels"
 NOT_A_TERM = {"step", "epoch", "images", "lr", "weight_decay", "gradient_norm", "images_per_second", "seconds"}
 MANY = 4  # models: with more of them, two panels share a row instead of three
 BEGINNING = 0.05  # of a run: its values are no reason to press all that follow together
@@ -24,7 +24,7 @@ BEGINNING = 0.05  # of a run: its values are no reason to press all that follow 
 
 def draw(*paths: str):
     """`paths`: metrics.jsonl of each model and, in the same folder, provenance.json; models not trained have no lines."""
-    groups: dict[str, dict[str, list]] = {}
+    groups: dict[tuple[int, str], dict[str, list]] = {}
     for path in (path for path in map(Path, paths) if path.suffix == ".jsonl"):
         if lines := read_lines(path):
             groups.setdefault(kind_of(path.with_name("provenance.json")), {})[path.parent.name] = lines
@@ -32,7 +32,7 @@ def draw(*paths: str):
         figure = plt.figure(figsize=(3.5, 1))
         figure.text(0.5, 0.5, "no model was trained", ha="center", va="center", color=GREY)
         return figure
-    groups = {kind: groups[kind] for kind in (METHODS["cae"], PIXELS, *METHODS.values()) if kind in groups}
+    groups = {kind: groups[(order, kind)] for order, kind in sorted(groups)}
     panels = [(kind, term) for kind, models in groups.items() for term in terms_of(models)]
     rows = [
         row
@@ -95,10 +95,13 @@ def spread(levels: list[float], gap: float) -> list[float]:
     return out
 
 
-def kind_of(provenance: Path) -> str:
-    """The method of a model, and what it predicts where that sets the size of its loss."""
+def kind_of(provenance: Path) -> tuple[int, str]:
+    """Where a model's panels stand; its method, with what it predicts where that is unusual, since its loss is then of another
+    size."""
     params = read_json(provenance)["params"]
-    return PIXELS if params.get("target") == "pixels" else METHODS[params["method"]]
+    method, target = METHODS[params["method"]], params.get("target")
+    kind = method.title if target in (None, method.usual_target) else f"{method.title}, {target}"
+    return list(METHODS).index(params["method"]), kind
 
 
 def terms_of(models: dict[str, list]) -> list[str]:

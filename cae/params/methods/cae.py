@@ -1,0 +1,34 @@
+"""CAE's params (paper §2)."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from cae.params.models import MaskedPretraining
+from cae.params.recipes import Init, MaskedRecipe
+from cae.params.strict import NonNegative, Positive, Share
+
+
+class CAERecipe(MaskedRecipe):
+    target: Literal["tokens", "pixels"]
+    tokenizer: str
+    regressor_depth: Positive
+    decoder_depth: NonNegative
+    alignment_weight: Annotated[float, Field(ge=0)]
+    alignment_momentum: Share  # 0: targets of the encoder itself; above: of its moving average
+    init: Init = "public"
+
+
+class CAEModel(MaskedPretraining, CAERecipe):
+    title: ClassVar = "CAE"
+    has_releases: ClassVar = True
+    usual_target: ClassVar = "tokens"
+
+    method: Literal["cae"]
+
+    @property
+    def draws_images(self) -> bool:
+        return self.source == "built" and self.target == "pixels"
+
+
+recipe, model = CAERecipe, CAEModel
