@@ -58,11 +58,15 @@ def clipart(root):
 @pytest.mark.parametrize(
     "write,keys,fingerprint",
     [
-        (imagenet, ["images", "labels", "bytes"], "X"),
-        (ade20k, ["images", "bytes", "annotations"], "X"),
-        (coco, ["images", "annotations", "bytes"], "X"),
-        (food101, ["images", "labels", "bytes"], "X"),
-        (clipart, ["images", "labels", "bytes"], "X"),
+        (imagenet, ["images", "labels", "bytes"], "2092ee5daa5bcb20989bd61e94a1d515d588be339c240a6ed377c759ee213b4e"),
+        (
+            ade20k,
+            ["images", "bytes", "annotations"],
+            "6a022f72cb1940404f1eca745b910ed37b1372e22669968b906f153023172a7d",
+        ),
+        (coco, ["images", "annotations", "bytes"], "b249265e714ee40732ea3aedbae4aab30a566ba28852d7f5f0ee4591166a6c19"),
+        (food101, ["images", "labels", "bytes"], "4f0544c1402ad2131fc39ecb8e6890a982cfb4bb0ed2d5c71483dbcb97318404"),
+        (clipart, ["images", "labels", "bytes"], "271eed981071d7ee6417afbfbced8d42d9a54e54ce5795cd2733c38622c7605e"),
     ],
 )
 def test_fingerprints_are_those_of_before(write, keys, fingerprint, tmp_path):
