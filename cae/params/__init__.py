@@ -11,7 +11,7 @@ from cae.params.analyses import Analyses, Figure3, Figure4, Figure5
 from cae.params.claims import FIGURES, Cell, Claim, load_claims
 from cae.params.coco import CropPolicy, Detection
 from cae.params.data import LAYOUTS, Crop, Image, Mask, Supervision, View
-from cae.params.files import depth, layers, merge, merged, read
+from cae.params.files import depth, layers, merge, merged, parse_yaml, read, read_yaml
 from cae.params.finetune import FineTune, share_of_labels
 from cae.params.loading import load, validate
 from cae.params.methods import METHODS, Model, read_model

@@ -1,6 +1,7 @@
 """What all params share: unknown keys are refused, nothing is converted silently, a mistake is one line of words."""
 
 import difflib
+import math
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # PyTorch's generator on a CPU takes 32 bits
 Precision = Literal["auto", "float32", "bfloat16"]  # of products; auto: what the device has natively
+SWITCHES = {"true": ("yes", "on", "true", "1"), "false": ("no", "off", "false", "0")}  # what people write for them
 SHA256 = Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]  # of a file; its beginning is enough
 
 
@@ -28,9 +30,9 @@ Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class Strict(BaseModel):
-    """No unknown keys, no silent conversions."""
+    """No unknown keys, no silent conversions, no number without an end (.inf, .nan)."""
 
-    model_config = ConfigDict(strict=True, frozen=True)
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -55,7 +57,7 @@ def refusal(message: str, *key: str) -> ValidationError:
 
 def moved(error: ValidationError, place: Callable[[tuple], tuple]) -> ValidationError:
     """The same about other keys: `place` says where each is to be found."""
-    lines = [_line(each["msg"], place(each["loc"]), each["input"]) for each in error.errors()]
+    lines = [_line(each["msg"] + _remedy(each), place(each["loc"]), each["input"]) for each in error.errors()]
     return ValidationError.from_exception_data("params", lines)
 
 
@@ -74,7 +76,27 @@ def describe(error: dict) -> str:
     """One pydantic error as "key.key: message"."""
     where = ".".join(str(part) for part in error["loc"] if part != "[key]")
     found = "" if isinstance(error["input"], dict) else f" (found {error['input']!r})"
-    return (f"{where}: " if where else "") + error["msg"] + found
+    return (f"{where}: " if where else "") + error["msg"] + _remedy(error) + found
+
+
+def _remedy(error: dict) -> str:
+    """Return "; write …" where a value of another type shows what was meant; nothing where it does not."""
+    kind, found = error["type"], error["input"]
+    if kind == "string_type" and isinstance(found, (int, float)):
+        return "; write it in quotes"
+    if kind == "bool_type":
+        meant = [switch for switch, words in SWITCHES.items() if str(found).lower() in words]
+        return f"; write {meant[0]}" if meant else ""
+    if kind in ("int_type", "float_type") and isinstance(found, (str, float)):
+        try:
+            number = float(found)
+        except ValueError:
+            return ""
+        if number.is_integer():
+            return f"; write {int(number)}"
+        if kind == "float_type" and math.isfinite(number):
+            return f"; write {number}"
+    return ""
 
 
 def named(name: str) -> str:

@@ -27,7 +27,7 @@ from tests.params.conftest import PARAMS
             {"recipes": {"cae": {"aligment_weight": 2.0}}},
             "recipes.cae: unknown key 'aligment_weight'; did you mean 'alignment_weight'?",
         ),
-        ({"recipes": {"cae": {"lr": "1e-3"}}}, "recipes.cae.lr: Input should be a valid number (found '1e-3')"),
+        ({"recipes": {"cae": {"lr": "fast"}}}, "recipes.cae.lr: Input should be a valid number (found 'fast')"),
         ({"models": {"cae-b-300": {"epoch": 3}}}, "models.cae-b-300: unknown key 'epoch'; did you mean 'epochs'?"),
         (
             {"models": {"cae-b-300": {"size": "bass"}}},

@@ -142,7 +142,9 @@ def test_rates_are_of_the_job_the_method_or_the_precision(paper, tmp_path):
         ("images_per_second: {pretrain: {cae-b-300: 100}}", "images_per_second.pretrain"),
         ("images_per_second: {probe: {cae-b-300: fast}}", "'fast' is no number above 0"),
         ("speed: 3", "not a file of rates"),
-        ("[", "not a file of rates"),
+        ("[", "line [0-9]: not valid YAML"),
+        ("device: a\ndevice: b", "line 2: device is there twice"),
+        ("images_per_second: {pretrain_model: {cae-b-300: .inf}}", "inf is no number above 0"),
     ],
 )
 def test_a_wrong_file_of_rates_is_told(paper, tmp_path, text, told):

@@ -6,14 +6,14 @@ FLOPs and the rate that a card reaches; none is known here, so rates are given: 
 """
 
 from functools import cached_property
+from math import inf
 from pathlib import Path
 
-import yaml
 from snakemake.cli import parse_config
 from tabulate import tabulate
 
 from cae.errors import UserError
-from cae.params import unknown, validate
+from cae.params import read_yaml, unknown, validate
 from workflow.cost.work import Costs, Work
 from workflow.jobs import Job, all_needed, jobs_of
 from workflow.plan import Plan, read_params
@@ -67,13 +67,11 @@ def _card(file: Path, given: dict[str, float], costs: Costs) -> Card:
     """`device: <name>` and `images_per_second: {<rule>: {<model or tokenizer>: <number>}}`, in YAML or JSON. In place of the
     number {rate: …, flops: …}: also what an image cost where that was measured."""
     try:
-        raw = yaml.safe_load(file.read_text())
+        raw = read_yaml(file, "file of rates")
         rates = raw["images_per_second"]
         device = str(raw.get("device", file.stem))
         entries = [(rule, name, entry) for rule, names in rates.items() for name, entry in names.items()]
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file of rates") from None
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError, AttributeError):
         raise UserError(
             f"{file}: not a file of rates; expected device: <name>, images_per_second: {{pretrain_model: {{<model>: <number>}}}}"
         ) from None
@@ -82,7 +80,7 @@ def _card(file: Path, given: dict[str, float], costs: Costs) -> Card:
         if not (unit := entry.get("flops") if isinstance(entry, dict) else costs.unit(rule, name)):
             raise UserError(f"{file}: images_per_second.{rule}: {unknown(name, costs.names(rule))}")
         rate = entry.get("rate") if isinstance(entry, dict) else entry
-        if not isinstance(rate, (int, float)) or rate <= 0:
+        if not isinstance(rate, (int, float)) or not 0 < rate < inf:
             raise UserError(f"{file}: images_per_second.{rule}.{name}: {rate!r} is no number above 0")
         found.setdefault(rule, {})[name] = Work(flops=rate * unit, unit=unit)
     return Card(device, found, given, costs)
