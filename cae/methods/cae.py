@@ -3,6 +3,8 @@
 Where the paper leaves a detail open this follows the public code (github.com/lxtGH/CAE), named at each place. One
 choice differs from it on purpose: the alignment targets come from the same encoder with its current weights, as the
 paper says, not from a copy that lags one step. (With `alignment_momentum` they come from its moving average: G.3.)
+Pixels as targets (Figure 4) are plain, as the paper describes them. The one public code that predicts pixels
+(PaddlePaddle/VIMER) normalises each patch by default: that is `normalise_targets`.
 """
 
 from functools import partial
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from cae.data.batches import MaskedViews
 from cae.methods.parts import ema
+from cae.methods.parts.pixel_targets import normalise_patches
 from cae.methods.parts.token_loss import token_cross_entropy
 from cae.models.vit import (
     LayerNorm,
@@ -149,7 +152,8 @@ class CAE(nn.Module):
             targets = batch["tokens"].gather(1, masked)
             terms["decoding"], terms["accuracy"] = token_cross_entropy(prediction, targets)
         else:
-            terms["decoding"] = F.mse_loss(prediction.float(), masked_patches)
+            target = normalise_patches(masked_patches) if self.params.normalise_targets else masked_patches
+            terms["decoding"] = F.mse_loss(prediction.float(), target)
         loss = terms["decoding"]
         if self.params.alignment_weight:
             # sg[.] of Equation 1. The targets are drawn with drop path on, as the public code draws them.

@@ -110,7 +110,9 @@ def _mae(p, outputs: int) -> Step:
     patches = p.image.grid**2
     visible, tokens = patches - p.mask.count, 1 + patches
     decoder = linear(p.width, p.decoder_width, 1 + visible) + block(p.decoder_width, tokens).times(p.decoder_depth)
-    trained = encoder(p, visible) + decoder + linear(p.decoder_width, 3 * p.image.patch**2, tokens)
+    pixels = linear(p.decoder_width, 3 * p.image.patch**2, tokens)
+    head = pixels if p.target == "pixels" else linear(p.decoder_width, outputs, p.mask.count)
+    trained = encoder(p, visible) + decoder + head
     return Step(3 * trained.flops - embedding(p, visible).flops, trained.weights)
 
 

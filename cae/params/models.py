@@ -1,8 +1,9 @@
 """`sizes`, and what the params of all pretrained models have. Each method's own model is in `cae/params/methods/`."""
 
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import model_serializer, model_validator
 
 from cae.params.data import Crop, Image, Mask, View
 from cae.params.strict import SHA256, NonNegative, Positive, Precision, Seed, Strict, refusal
@@ -27,6 +28,9 @@ class Pretraining(Size):
     contrasts_one_pass: ClassVar[bool] = False  # an image with the others of its pass, so that a batch is one pass
     has_releases: ClassVar[bool] = False  # whether `cae/released/` imports its official checkpoints
     usual_target: ClassVar[str | None] = None  # what it predicts in its paper, where params choose
+    # Keys that are younger than trained models, with the value that these have of them. JSON leaves them out at that value, so
+    # that a job is told what it was told before, and runs no model again.
+    later: ClassVar[dict[str, Any]] = {}
 
     source: Literal["built", "released"] = "built"
     file: str | None = None
@@ -53,6 +57,10 @@ class Pretraining(Size):
     def draws_images(self) -> bool:
         """Whether its decoder makes pixels of its encoder's latents (Figure 4)."""
         return False
+
+    @model_serializer(mode="wrap")
+    def without_later_keys(self, serialise: Callable) -> dict[str, Any]:
+        return {key: value for key, value in serialise(self).items() if self.later.get(key, ...) != value}
 
     @model_validator(mode="after")
     def consistent(self):

@@ -103,7 +103,7 @@ class Params(Strict):
                 message = f"{size} does not give this tokenizer {grid} tokens a side, one for each patch"
                 raise refusal(message, "tokenizers", wanted, "input_size")
             if name in self.analyses.figure4.models and not model.draws_images:
-                message = f"{name} is not a CAE that is trained here to predict pixels"
+                message = f"{name} is not a CAE that is trained here to predict pixels that are not normalised"
                 raise refusal(message, "analyses", "figure4", "models")
             if model.source == "released":
                 continue

@@ -177,7 +177,7 @@ def summary(params: Params, hidden: Collection[str] = ()) -> dict:
     built = [recipe.epochs for recipe in recipes.values() if recipe.source == "built"]
     methods = {}
     for name, recipe in recipes.items():
-        methods.setdefault(recipe.title, {})[name] = flatten(recipe.model_dump())
+        methods.setdefault(recipe.title, {})[name] = flatten(recipe.later | recipe.model_dump())
     return {
         "recipes": {method: compare(recipes) for method, recipes in methods.items()},
         "count": len(recipes),

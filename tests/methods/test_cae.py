@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from benchmarks.plain_cae import PlainCAE
 from cae.data.masks import draw_masks, split_ids
 from cae.methods.cae import CAE, CrossAttention, RegressorBlock, build_encoder
-from cae.models.vit import encode, normalise, patchify, sincos_positions
+from cae.models.vit import encode, gather, normalise, patchify, sincos_positions
 from cae.params import load
 from tests.conftest import ROOT
 
@@ -218,6 +219,31 @@ def test_pixel_targets_are_the_masked_patches(tiny):
     data = {k: v[:1] for k, v in data.items()}
     assert F.mse_loss(model(data)["decoding"], first) < 1e-8
     assert terms["decoding"].shape == ()
+
+
+def test_pixel_targets_may_be_normalised_patch_by_patch(tiny):
+    """The decoding loss of hand-made targets; the alignment sees the pixels as they are."""
+    params = tiny.pretraining("cae-b-300-pixels").model_copy(update={"drop_path": 0.0})
+    losses, data = {}, batch(params)
+    for normalised in (False, True):
+        torch.manual_seed(0)
+        model = CAE(params.model_copy(update={"normalise_targets": normalised}))
+        losses[normalised] = model(data)
+    patches = patchify(normalise(data["pixels"]), 8)
+    visible, masked = data["visible"], data["masked"]
+    latents = encode(model.encoder, gather(patches, visible), visible)
+    predicted = model.decode(
+        model.regress(latents, model.positions[visible], model.positions[masked]), model.positions[masked]
+    )
+    errors = []
+    for i in range(2):
+        for at, index in enumerate(masked[i].tolist()):
+            target = patches[i, index].double().numpy()
+            target = (target - target.mean()) / np.sqrt(target.var(ddof=1) + 1e-6)
+            errors.append(((predicted[i, at].detach().numpy() - target) ** 2).mean())
+    assert losses[True]["decoding"].item() == pytest.approx(np.mean(errors), rel=1e-4)
+    assert abs(losses[False]["decoding"].item() / np.mean(errors) - 1) > 0.01
+    assert torch.equal(losses[True]["alignment"], losses[False]["alignment"])
 
 
 def test_sine_cosine_positions_by_hand():

@@ -252,6 +252,39 @@ def test_mae_order_of_the_visible_patches_changes_nothing(tiny):
     torch.testing.assert_close(model(data)["loss"], model({**data, "visible": data["visible"].flip(1)})["loss"])
 
 
+def test_mae_of_tokens_by_hand(tiny):
+    """One cross-entropy a masked patch, of what the decoder makes of that position."""
+    model = make(tiny, "mae-b-300", 32, target="tokens", tokenizer="dvae")
+    assert model.head.out_features == 32
+    data, seen = masked_batch(model.params, n=2), []
+    model.decoder_norm.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    terms, losses, right = model(data), [], []
+    for i in range(2):
+        for index in data["masked"][i].tolist():
+            logits = model.head(seen[0][i, 1 + index])
+            losses.append(-logits.log_softmax(-1)[data["tokens"][i, index]])
+            right.append(logits.argmax() == data["tokens"][i, index])
+    torch.testing.assert_close(terms["loss"], torch.stack(losses).mean())
+    assert terms["accuracy"].item() == pytest.approx(np.mean(right))
+    tokens = data["tokens"].scatter(1, data["visible"], 0)  # those of visible patches do not count
+    assert torch.equal(model({**data, "tokens": tokens})["loss"], terms["loss"])
+
+
+def test_mae_of_tokens_trains_on_a_cache(run, tiny, data, tokenizer, tokens, tmp_path):
+    """Its views made those that the cache holds; with its own it refuses the cache."""
+    params = tiny.pretraining("mae-b-300").model_copy(update={"target": "tokens", "tokenizer": "dvae"})
+    arguments = ["pretrain", "--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens,
+                 "--work", tmp_path / "work", "--output", tmp_path / "out", "--params"]  # fmt: skip
+    assert params.target_tokenizer == "dvae"
+    run(*arguments, params.model_copy(update={"view": tiny.pretraining("cae-b-300").view}).model_dump_json())
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").open()]
+    assert rows[-1]["loss"] < rows[0]["loss"] < 1.1 * math.log(32) and "accuracy" in rows[0]
+    assert load_model(tmp_path / "out").head.out_features == 32
+    other = params.view.model_copy(update={"scale": [0.3, 0.9]})
+    with pytest.raises(SystemExit, match="view"):
+        run(*arguments, params.model_copy(update={"view": other}).model_dump_json())
+
+
 # --- SimMIM
 
 

@@ -1,12 +1,13 @@
 """The paper's models, complete; what a model's params hang on."""
 
 import json
+import re
 
 import pytest
 import yaml
 
 from cae.errors import UserError
-from cae.params import METHODS, Params, load
+from cae.params import METHODS, Params, load, read_model
 from cae.released.models import PAGES
 from tests.params.conftest import PARAMS
 
@@ -89,6 +90,48 @@ def test_what_a_method_does_not_see_is_none_of_its_params():
     demo = load(PARAMS / "demo-all.yaml")
     same = {name for name in demo.models if demo.pretraining(name) == other.pretraining(name)}
     assert same == {"moco-v3-s-300", "moco-v3-b-300", "dino-b-400", "deit-s-300", "deit-b-300"}
+
+
+def test_what_a_model_predicts_is_a_word_of_its_params():
+    """The token cache follows from that; what came later is left out of a job's JSON where it is as it was before."""
+    own = {
+        "mae-b-tokens": {"method": "mae", "size": "base", "epochs": 300, "target": "tokens"},
+        "cae-b-normalised": {
+            "method": "cae",
+            "size": "base",
+            "epochs": 300,
+            "target": "pixels",
+            "normalise_targets": True,
+        },
+    }
+    params = load(PARAMS / "paper.yaml", {"models": own})
+    models = params.pretrainings()
+    assert (
+        models["mae-b-tokens"].target_tokenizer == "dalle" and models["mae-b-tokens"].model_dump()["target"] == "tokens"
+    )
+    assert models["mae-b-300"].target_tokenizer is None and models["cae-b-normalised"].target_tokenizer is None
+    assert not {"target", "tokenizer"} & models["mae-b-300"].model_dump().keys()
+    before, after = (json.loads(models[name].model_dump_json()) for name in ("cae-b-300-pixels", "cae-b-normalised"))
+    assert "normalise_targets" not in before and after["normalise_targets"] is True
+    assert read_model(before) == models["cae-b-300-pixels"]
+    other = load(PARAMS / "paper.yaml", {"models": own, "recipes": {"mae": {"tokenizer": "dvae-imagenet"}}})
+    assert [n for n in models if models[n] != other.pretraining(n)] == ["mae-b-tokens"]
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"target": "token"}, "models.mae-b-300.target: Input should be 'tokens' or 'pixels'"),
+        (
+            {"target": "tokens", "tokenizer": "dale"},
+            "models.mae-b-300.tokenizer: unknown key 'dale'; did you mean 'dalle'?",
+        ),
+        ({"target": "tokens", "tokenizer": None}, "models.mae-b-300.tokenizer: `target: tokens` needs one"),
+    ],
+)
+def test_mistakes_in_targets_are_named(own, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        load(PARAMS / "paper.yaml", {"models": {"mae-b-300": own}})
 
 
 def test_methods_without_releases_are_built():

@@ -11,6 +11,7 @@ from cae.params.strict import NonNegative, Positive, Share
 
 class CAERecipe(MaskedRecipe):
     target: Literal["tokens", "pixels"]
+    normalise_targets: bool = False  # of pixels: each patch by its own mean and variance
     tokenizer: str
     regressor_depth: Positive
     decoder_depth: NonNegative
@@ -23,12 +24,13 @@ class CAEModel(MaskedPretraining, CAERecipe):
     title: ClassVar = "CAE"
     has_releases: ClassVar = True
     usual_target: ClassVar = "tokens"
+    later: ClassVar = {"normalise_targets": False}
 
     method: Literal["cae"]
 
     @property
     def draws_images(self) -> bool:
-        return self.source == "built" and self.target == "pixels"
+        return self.source == "built" and self.target == "pixels" and not self.normalise_targets
 
 
 recipe, model = CAERecipe, CAEModel

@@ -1,6 +1,6 @@
 """MAE's params."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -13,14 +13,31 @@ class MAERecipe(MaskedRecipe):
     decoder_width: Positive
     decoder_depth: Positive
     decoder_heads: Positive
-    normalise_targets: bool
+    target: Literal["tokens", "pixels"] = "pixels"
+    normalise_targets: bool  # of pixels: each patch by its own mean and variance
+    tokenizer: str | None = None  # of tokens
 
 
 class MAEModel(MaskedPretraining, MAERecipe):
     title: ClassVar = "MAE"
     has_releases: ClassVar = True
+    usual_target: ClassVar = "pixels"
+    later: ClassVar = {"target": "pixels", "tokenizer": None}
 
     method: Literal["mae"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_an_unused_tokenizer(cls, data: Any) -> Any:
+        """So that another tokenizer in the recipe trains no MAE of pixels again."""
+        unused = isinstance(data, dict) and data.get("target", "pixels") == "pixels"
+        return {key: value for key, value in data.items() if key != "tokenizer"} if unused else data
+
+    @model_validator(mode="after")
+    def tokens_have_a_tokenizer(self):
+        if self.target == "tokens" and not self.tokenizer:
+            raise refusal("`target: tokens` needs one; name one of `tokenizers`", "tokenizer")
+        return self
 
     @model_validator(mode="after")
     def decoder_fits(self):

@@ -100,7 +100,8 @@ def kind_of(provenance: Path) -> tuple[int, str]:
     size."""
     params = read_json(provenance)["params"]
     method, target = METHODS[params["method"]], params.get("target")
-    kind = method.title if target in (None, method.usual_target) else f"{method.title}, {target}"
+    normalised = "normalised " if target == "pixels" and params.get("normalise_targets") else ""
+    kind = method.title if target in (None, method.usual_target) else f"{method.title}, {normalised}{target}"
     return list(METHODS).index(params["method"]), kind
 
 
