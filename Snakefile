@@ -16,7 +16,7 @@ from cae.data.manifests import verify
 from cae.errors import UserError
 from cae.params import validate
 from cae.reporting.figures import caption_of, module_of
-from workflow.hooks import failures, progress, slurm
+from workflow.hooks import failures, lock, progress, slurm
 from workflow.code_hash import code_hash
 from workflow.plan import (
     DETECTORS,
@@ -107,6 +107,7 @@ PREVIOUS = Path("work", P.scale, "previous")
 
 
 onstart:
+    lock.lock_scale(workflow, Path("work", P.scale))
     slurm.start(workflow, Path("work", P.scale, "slurm"))
     failures.keep(workflow.dag.needrun_jobs(), PREVIOUS)
     progress.start(workflow)

@@ -50,7 +50,5 @@ def test_a_snakemake_that_was_killed_goes_on_with_its_jobs(copied, undisturbed):
         running.send_signal(signal.SIGKILL)
         running.wait()
     assert len(copied.trainings()) == 1
-    with copied.snakemake(PRETRAINED, options=("--unlock",)) as unlocking:
-        copied.end(unlocking)
     copied.run(PRETRAINED)
     assert_ended_alike(copied, undisturbed, "COMPLETED")

@@ -2,13 +2,10 @@
 
 import re
 import shutil
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import copy
 
 MODELS = ("cae-b-300-pixels", "mae-b-1600")
 TARGETS = [f"results/demo/pretrain/{model}/model.safetensors" for model in MODELS]
@@ -72,21 +69,3 @@ def test_a_failed_run_keeps_what_it_was_to_replace_and_says_why_last(trained):
     shutil.copytree(previous, results, dirs_exist_ok=True)
     trained.run("snakemake", "--cores", "1", "--touch", "--", TARGETS[0])
     assert contents(results) == before and trained.dry_run(*TARGETS) == {}
-
-
-def test_a_second_snakemake_in_the_same_folder_says_that_one_runs(tmp_path):
-    tree = copy(tmp_path)
-    waits = "\nimport time\nwhile not Path('go').exists():\n    Path('waits').touch(), time.sleep(0.1)\n"
-    tree.edit("cae/__main__.py", "\ncommand, ", f"{waits}\ncommand, ")
-    with ThreadPoolExecutor() as pool:
-        first = pool.submit(tree.run, "snakemake", "--cores", "1", "--", "data/demo/imagenet.json")
-        try:
-            while not (tree.path / "waits").exists() and not first.done():
-                time.sleep(0.1)
-            text = tree.run("snakemake", "--cores", "1", "--", "data/demo/imagenet.json", status=1)
-            assert "no other Snakemake process is trying to create the same files" in text and str(tree.path) in text
-            assert "--unlock" in text and not (tree.path / "data/demo/imagenet.json").exists()
-        finally:
-            (tree.path / "go").touch()
-        first.result()
-    assert (tree.path / "data/demo/imagenet.json").exists()
