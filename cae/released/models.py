@@ -12,7 +12,7 @@ All are ViTs with LayerNorms of eps 1e-6, as timm's. Positions are the file's ow
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -22,7 +22,14 @@ from cae.data.pixels import MEAN, STD
 from cae.errors import UserError
 from cae.models.vit import create_encoder, sincos_positions
 from cae.params import Release
-from cae.released.reading import compare, some
+from cae.released.packages import (
+    Package,
+    fuse_projections,
+    package_of,
+    refuse_other_models,
+    refuse_unknown_encoder,
+)
+from cae.released.reading import as_float32, compare, some, state_dict
 
 PAGES = {  # where the official checkpoints are
     "cae": "https://github.com/lxtGH/CAE or https://github.com/Atten4Vis/CAE",
@@ -68,6 +75,8 @@ RULES = {  # (pattern, replacement), all applied to a name in this order; None l
     "dino": ((r"^head\.", None), (r"^backbone\.", "")),
     "deit": (),
 }
+# What stands before an encoder's names in the public code's files, once wrappers are gone.
+PREFIXES = dict.fromkeys(RULES, ("", "backbone.")) | {"cae": ("", "encoder."), "moco_v3": ("", "base_encoder.")}
 # Names that only one method's checkpoints hold.
 SIGNS = {
     "moco_v3": "base_encoder.",
@@ -85,11 +94,12 @@ KEYS = (
     (r"pos_embed", "image"),
     (r"rel_pos_bias", "image, or heads"),
     (r"patch_embed\.proj\.weight", "image.patch"),
-    (r"ls[12]\.gamma|gamma_[12]$", "layer_scale"),
     (r"^regressor\.", "regressor_depth"),
     (r"^decoder\.", "decoder_depth"),
+    (r"ls[12]\.gamma|gamma_[12]$", "layer_scale"),
     (r"^head\.", "target"),
 )
+BLOCK = r"(encoder\.)?blocks\.\d+\."
 
 
 @dataclass
@@ -99,7 +109,7 @@ class Converted:
     encoder: dict[str, Tensor] = field(default_factory=dict)  # timm's names
     outputs: int | None = None  # what the whole model chooses from: tokens or (DeiT) classes
     whole: dict[str, Tensor] | None = None  # a CAE with regressor and decoder, in the names of cae.methods.cae
-    # Tensors by their names in the file (without "module." of parallel training), anything besides by its key.
+    # Tensors by their names in the file (without wrappers, as "module." of parallel training), anything besides by its key.
     dropped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what a reader of the model card should know
 
@@ -108,16 +118,28 @@ def convert(checkpoint: Mapping, params: Release) -> Converted:
     """Each tensor of a released checkpoint to its place in the model that params describe, or to `dropped`.
 
     `checkpoint`: what the file holds, a state dict or a mapping with one in it. Raises UserError (without the file's
-    name) for a tensor that is unknown, missing or of another shape, and for models that these are not.
+    name) for a tensor that is unknown, missing, of another shape, no floating-point number or not finite, and for models
+    that these are not.
     """
     p, out = params, Converted()
-    state, out.dropped = state_dict(checkpoint, p.method)
+    state, out.dropped = state_dict(checkpoint, ("teacher",) if p.method == "dino" else ())
+    refuse_other_models(state, p.method, PAGES[p.method])
+    package, dropped = package_of(state), []
+    if package:
+        refuse_unknown_encoder(package, state, p.method, PAGES[p.method])
+        state, inside = rename(state, package.rules_of(p.method), out.dropped)
+        state = fuse_projections(state, inside)
+        out.notes += [f"The file is of {package.name}. {package.note}"]
+    else:
+        inside = {name: name for name in state}
     if probe := probe_on(state, p.method):
         state = {name: value for name, value in state.items() if name not in probe}
-        out.dropped += probe
+        dropped += probe
         out.notes.append("The file is that of a probe: the frozen encoder under it, as pretrained, is taken.")
-    refuse(state, p)
-    named, origin = rename(state, RULES[p.method], out.dropped)
+    refuse(state, p, inside)
+    named, origin = rename(state, RULES[p.method], dropped)
+    out.dropped += [inside[name] for name in dropped]
+    origin = {new: inside[name] for new, name in origin.items()}
     if p.method == "cae":
         named, beside = split(named)
         named = fuse_biases(named)
@@ -125,10 +147,9 @@ def convert(checkpoint: Mapping, params: Release) -> Converted:
         out.outputs = len(named.get("head.bias", [None]))
     with torch.device("meta"):
         encoder = create_encoder(p, out.outputs or 0)
-    method = next((m for m, sign in SIGNS.items() if any(sign in name for name in state)), p.method)
-    also = f"; it looks like a checkpoint of {method}, params say {p.method}" if method != p.method else ""
-    out.encoder = fit(named, encoder, origin, also)
-    if not imagenet_statistics(checkpoint, p.method):
+    out.encoder = fit(named, encoder, origin, looks_like(state, package, p.method))
+    ours = package.imagenet_statistics if package else None
+    if not (imagenet_statistics(checkpoint, p.method) if ours is None else ours):
         out.encoder |= for_imagenet_statistics(out.encoder)
         out.notes.append(
             "The released model takes pixels as (x - 0.5) / 0.5, ours as ImageNet's statistics make them; "
@@ -139,17 +160,16 @@ def convert(checkpoint: Mapping, params: Release) -> Converted:
     return out
 
 
-def state_dict(checkpoint: Mapping, method: str) -> tuple[dict[str, Tensor], list[str]]:
-    """The checkpoint's weights, wrappers and the prefix of parallel training taken off; and the keys of what is beside."""
-    containers = ("teacher",) if method == "dino" and "teacher" in checkpoint else ("model", "state_dict", "module")
-    found = next((key for key in containers if isinstance(checkpoint.get(key), Mapping)), None)
-    state = checkpoint[found] if found else checkpoint
-    beside = [str(key) for key in checkpoint if key != found] if found else []
-    prefix = "module." if all(str(name).startswith("module.") for name in state) else ""
-    state = {str(name).removeprefix(prefix): value for name, value in state.items()}
-    if alien := [name for name, value in state.items() if not isinstance(value, Tensor)]:
-        raise UserError(f"no state dict of {method}: {some(alien)} {'is' if len(alien) == 1 else 'are'} no tensor")
-    return state, beside
+def likely_method(state: Mapping, method: str) -> str:
+    """The method whose public code alone has some of these names; `method` where none has."""
+    return next((other for other, sign in SIGNS.items() if any(sign in name for name in state)), method)
+
+
+def looks_like(state: Mapping, package: Package | None, method: str) -> str:
+    """The end of a message about a tensor that does not fit: what the file looks like."""
+    likely = likely_method(state, method)
+    of = f"; the file is of {package.name}" if package else ""
+    return of + (f"; it looks like a checkpoint of {likely}, params say {method}" if likely != method else "")
 
 
 def probe_on(state: Mapping, method: str) -> list[str]:
@@ -158,8 +178,8 @@ def probe_on(state: Mapping, method: str) -> list[str]:
     return names if any(name.endswith(".running_mean") for name in names) else []
 
 
-def refuse(state: Mapping, params: Release) -> None:
-    """Models that are near to one of ours and not it."""
+def refuse(state: Mapping, params: Release, inside: Mapping[str, str]) -> None:
+    """Raise UserError for models that are near to one of ours and not it. `inside`: the tensors' names in the file."""
     p = params
     if p.method == "deit" and "dist_token" in state:
         raise UserError(
@@ -172,17 +192,30 @@ def refuse(state: Mapping, params: Release) -> None:
     ]
     if tuned and p.method != "deit":
         such = ", such as beit_base_patch16_224_pt22k.pth" if p.method == "beit" else ""
+        names = some([inside[name] for name in tuned])
         raise UserError(
-            f"a classifier of {p.method} ({some(tuned)}), whose encoder is fine-tuned, or may be; take the pretrained "
-            f"checkpoint{such}"
+            f"a classifier of {p.method} ({names}), whose encoder is fine-tuned, or may be; take the pretrained checkpoint{such}"
         )
     heads = HEADS[p.method].get(p.width, p.heads)
     if p.heads != heads:
         raise UserError(
             f"{p.method} of width {p.width} was released with {heads} heads, params say {p.heads}: set `heads`"
         )
-    if not any("patch_embed" in name for name in state):
-        raise UserError(f"holds no encoder of {p.method}: it has no patch_embed. Is it the head of a probe alone?")
+    page, embedding = PAGES[p.method], next((name for name in state if name.endswith("patch_embed.proj.weight")), None)
+    if not embedding:
+        raise UserError(
+            f"holds no encoder of {p.method}: it has no patch_embed.proj.weight, but {some([*inside.values()])}. Is it the head "
+            f"of a probe alone? Take a file of {page}"
+        )
+    prefix = embedding.removesuffix("patch_embed.proj.weight")
+    if prefix not in PREFIXES[p.method] and likely_method(state, p.method) == p.method:
+        beside = (
+            some([*dict.fromkeys(name.split(".")[0] for name in state if not name.startswith(prefix))]) or "nothing"
+        )
+        raise UserError(
+            f"its encoder is under `{prefix}`, beside {beside}: no file of {page}. If that is the pretrained encoder, save its "
+            f"state dict alone, by names without `{prefix}`, and name that file in params"
+        )
 
 
 def rename(state: Mapping, rules, dropped: list[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -198,7 +231,7 @@ def rename(state: Mapping, rules, dropped: list[str]) -> tuple[dict[str, Tensor]
         else:
             if new in named:
                 raise UserError(f"{origin[new]} and {name} are the same tensor twice")
-            named[new], origin[new] = value.float(), name
+            named[new], origin[new] = value, name
     return named, origin
 
 
@@ -220,22 +253,41 @@ def split(named: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor
 
 
 def fit(named: dict[str, Tensor], model: nn.Module, origin: dict[str, str], also: str = "") -> dict[str, Tensor]:
-    """`named` in the model's order, once names and shapes are exactly the model's. Raises UserError."""
+    """`named` as float32, in the model's order, once names and shapes are exactly the model's and all values finite.
+
+    `origin`: the tensors' names in the file. Raises UserError.
+    """
     missing, unknown, differ = compare(model, named)
-    if unknown:
-        names = [origin.get(name, origin.get(f"encoder.{name}", name)) for name in unknown]
-        raise UserError(f"the model of params has no place for {some(names)}: is `{key(unknown[0])}` right?{also}")
-    if missing:
-        raise UserError(f"lacks {some(missing)} of the model of params: is `{key(missing[0])}` right?{also}")
     own = model.state_dict()
+    names = {name: origin.get(name, origin.get(f"encoder.{name}", name)) for name in named}
+    if unknown:
+        what = some([names[name] for name in unknown])
+        raise UserError(f"the model of params has no place for {what}{hint(unknown, own)}{also}")
+    if missing:
+        raise UserError(f"lacks {some(missing)} of the model of params{hint(missing, named)}{also}")
     for name in differ:
         message = f"{name} is {list(named[name].shape)}, in the model of params {list(own[name].shape)}"
         raise UserError(f"{message}: set `{key(name)}` to fit{also}")
-    return {name: named[name] for name in own}
+    return as_float32({name: named[name] for name in own}, names)
 
 
 def key(name: str) -> str:
+    """The key of params that is likely wrong where a tensor's shape does not fit."""
     return next((key for pattern, key in KEYS if re.search(pattern, name)), "size")
+
+
+def hint(names: list[str], others: Iterable[str]) -> str:
+    """The end of a message about tensors that are unknown or missing: the key of params that is likely wrong, if one is.
+
+    A wrong depth leaves whole blocks without a counterpart among `others`, and nothing else.
+    """
+    blocks = {match[0] for name in others if (match := re.match(BLOCK, name))}
+    keys = {
+        key(name) if key(name) != "size" or (m := re.match(BLOCK, name)) and m[0] not in blocks else None
+        for name in names
+    }
+    likely = keys.pop() if len(keys) == 1 else None
+    return f": is `{likely}` right?" if likely not in (None, "target") else ": is it a file of this method, and whole?"
 
 
 def imagenet_statistics(checkpoint: Mapping, method: str) -> bool:

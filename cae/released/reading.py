@@ -12,18 +12,24 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 
 from cae.errors import UserError
 from cae.files import file_hash
+from cae.weights import not_finite
 
 INERT = (  # what training scripts save beside the weights
     "argparse.Namespace",
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
 )
+# Keys under which training scripts keep the weights, and what wraps a model in parallel or in a training module.
+CONTAINERS = ("model", "state_dict", "module", "model_state_dict", "model_state", "network")
+WRAPPERS = ("module", "model", "net", "network", "backbone", "trunk", "vit")
+# What PyTorch and Fabric put around a module, at any depth (torch.compile, FSDP, recomputed activations).
+INNER_WRAPPERS = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
 
 
 class Inert:
@@ -83,6 +89,46 @@ def read_weights(path: Path, inert: Iterable[str] = ()) -> dict:
     return dict(content)
 
 
+def state_dict(checkpoint: Mapping, containers: Iterable[str] = ()) -> tuple[dict[str, Tensor], list[str]]:
+    """The weights that a checkpoint holds, by names without wrappers; and the keys of what stands beside them.
+
+    `containers`: keys that are looked into before `CONTAINERS`. Of the names go what `INNER_WRAPPERS` matches, and each of
+    `WRAPPERS` that all names begin with. Raises UserError where a value is no tensor, or where two names become one.
+    """
+    state, beside = checkpoint, []
+    while found := next((key for key in (*containers, *CONTAINERS) if isinstance(state.get(key), Mapping)), None):
+        beside += [str(key) for key in state if key != found]
+        state = state[found]
+    if alien := [str(name) for name, value in state.items() if not isinstance(value, Tensor)]:
+        raise UserError(f"no state dict: {some(alien)} {'is' if len(alien) == 1 else 'are'} no tensor")
+    names = {str(name): INNER_WRAPPERS.sub("", str(name)) for name in state}
+    while shared := next((w for w in WRAPPERS if all(name.startswith(f"{w}.") for name in names.values())), None):
+        if not names:
+            break
+        names = {old: new.removeprefix(f"{shared}.") for old, new in names.items()}
+    out, origin = {}, {}
+    for (old, new), value in zip(names.items(), state.values()):
+        if new in out:
+            raise UserError(f"{origin[new]} and {old} are the same tensor twice")
+        out[new], origin[new] = value, old
+    return out, beside
+
+
+def as_float32(weights: Mapping[str, Tensor], origin: Mapping[str, str] = MappingProxyType({})) -> dict[str, Tensor]:
+    """Return weights as float32. Raise UserError for integers, NaN or infinite values; `origin`: names in the file."""
+    names = {name: origin.get(name, name) for name in weights}
+    if other := [f"{names[name]} ({value.dtype})" for name, value in weights.items() if not value.is_floating_point()]:
+        raise UserError(
+            f"{some(other)}: not of floating-point numbers. Is the model quantised? Take the one that was published"
+        )
+    out = {name: value.float() for name, value in weights.items()}
+    if broken := not_finite({names[name]: value for name, value in out.items()}):
+        raise UserError(
+            f"{some(broken)}: NaN or infinite. Its training diverged, or the file is damaged: get it again, or take another"
+        )
+    return out
+
+
 def compare(module: nn.Module, weights: Mapping) -> tuple[list[str], list[str], list[str]]:
     """Names that the module has and `weights` lack, that these have besides, and whose shapes differ: all empty where one
     can be loaded into the other."""
@@ -103,7 +149,11 @@ def load_all(module: nn.Module, weights: Mapping, path: Path) -> None:
     problems = {"lacks": lacks, "has besides": besides, "differs in shape at": shapes}
     if said := [f"{words} {some(names)}" for words, names in problems.items() if names]:
         raise UserError(f"{path}: not the weights of a {type(module).__name__}: it {'; it '.join(said)}")
-    module.load_state_dict(weights)
+    numbers = {name: weights[name] for name, value in own.items() if value.is_floating_point()}
+    try:
+        module.load_state_dict({**weights, **as_float32(numbers)})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _read_old_module(path: Path, inert: set[str]):

@@ -1,14 +1,14 @@
 """Take a released tokenizer's weights into the project's own form."""
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from cae.errors import UserError
 from cae.params import DALLE, VQGAN, Image, Strict
-from cae.released.reading import load_all, read_weights, verified
+from cae.released.reading import load_all, read_weights, state_dict, verified
 from cae.tokenizers import store
 
 
@@ -26,9 +26,11 @@ def main(params: ImportJob, output: Path) -> None:
     release = store.module_of(p.kind)
     file, _ = verified(p.file, p.sha256, release.SOURCE)
     content = read_weights(file, release.CLASSES)
-    if isinstance(content.get("state_dict"), Mapping):  # beside it: epoch, optimizer states, callbacks
-        content = content["state_dict"]
-    weights = {release.published_name(str(name)): value for name, value in content.items()}
+    try:
+        state, _ = state_dict(content)  # beside it: epoch, optimizer states, callbacks
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    weights = {release.published_name(name): value for name, value in state.items()}
     unused = [name for name in weights if name.startswith(release.UNUSED)]
     tokenizer = store.build(p, grid)
     load_all(tokenizer, {name: value for name, value in weights.items() if name not in unused}, file)

@@ -151,6 +151,11 @@ def test_every_tensor_is_loaded_and_none_is_left_over(tmp_path):
         ({**weights, "weight": torch.zeros(2, 3)}, r"it differs in shape at weight \(2, 3\), not \(3, 2\)$"),
         ({**weights, "bias": "text"}, r"it differs in shape at bias \(\), not \(3,\)$"),
         ({f"x{i}": 0 for i in range(5)}, "it lacks weight, bias; it has besides x0, x1, x2 and 2 more$"),
+        ({**weights, "bias": torch.tensor([0, float("inf"), 0])}, r"bias \(1 of 3\): NaN or infinite"),
+        (
+            {**weights, "bias": torch.zeros(3, dtype=torch.uint8)},
+            r"bias \(torch.uint8\): not of floating-point numbers",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             load_all(module, spoilt, tmp_path)

@@ -276,6 +276,9 @@ FORMATS = {
     "dalle Hugging Face": publish_hugging_face,
     "vqgan": publish_vqgan,
     "vqgan state dict": lambda path, tokenizer: torch.save(tokenizer.state_dict(), path),
+    "vqgan compiled, in parallel": lambda path, tokenizer: torch.save(
+        {"state_dict": {f"module._orig_mod.{name}": value for name, value in tokenizer.state_dict().items()}}, path
+    ),
 }
 
 
@@ -327,6 +330,7 @@ def test_a_missing_file_is_named_with_its_source(imported, tmp_path, kind, sourc
     (lambda state, name: state.pop(name), "weights.pt: not the weights of a .*: it lacks {}$"),
     (lambda state, name: state.update(x=torch.zeros(1)), "it has besides x$"),
     (lambda state, name: state.update({name: state[name][:1]}), r"it differs in shape at {} \(1, .*\), not \("),
+    (lambda state, name: state[name][:1].fill_(torch.nan), r"weights.pt: {} \(\d+ of \d+\): NaN or infinite"),
 ])  # fmt: skip
 def test_weights_that_do_not_fit_are_named(narrow, imported, tmp_path, kind, spoil, message):
     state = KINDS[kind][1](64).state_dict()
