@@ -29,7 +29,15 @@ def card(config: dict, provenance: dict) -> str:
         "licence of the weights": "that of the original release" if released else None,
     }  # fmt: skip
     header = f"---\nlibrary_name: timm\npipeline_tag: {task}\ntags:\n- timm\n- {task}\n---"
-    parts = [header, f"# {about['model']}", _table("", "", what), *about.get("notes", []), "## Load", LOAD]
+    parts = [
+        header,
+        f"# {about['model']}",
+        _table("", "", what),
+        *about.get("notes", []),
+        "## Load",
+        LOAD,
+        *pooling(config),
+    ]
     if released:
         parts += ["## Recipe", f"As released: {about['page']}.", "## In the file and not here",
                   f"{grouped(about['dropped'])}: what is not needed, or is computed. Each name is in "
@@ -46,6 +54,26 @@ import timm
 model = timm.create_model("local-dir:.", pretrained=True).eval()  # of this folder; or "hf-hub:<user>/<name>"
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 ```"""
+
+
+def pooling(config: dict) -> list[str]:
+    """Paragraphs on what the loaded model makes of its tokens, and how to get another pooling without untrained weights.
+
+    timm moves the last norm behind a mean of patches (`fc_norm`) unless an argument forbids it, and then lacks its weights.
+    """
+    if config["global_pool"] == "avg":
+        return [
+            "`model` averages the patches and normalises their mean (`fc_norm`), as it was trained. With "
+            '`global_pool="token"` timm looks for another norm (`norm`), which this file does not have.'
+        ]
+    forbid = "use_fc_norm" if config["architecture"].startswith("beit") else "fc_norm"
+    line = f'model = timm.create_model("local-dir:.", pretrained=True, global_pool="avg", {forbid}=False).eval()'
+    return [
+        "`model` takes the class token, after the last norm (`norm`). To take the mean of the patches, after the same norm:",
+        f"```python\n{line}\n```",
+        f'With `global_pool="avg"` and without `{forbid}=False` timm looks for another norm (`fc_norm`), which this file does '
+        "not have: loading ends in missing keys.",
+    ]
 
 
 def grouped(names: list[str]) -> str:

@@ -76,6 +76,26 @@ def test_the_lines_of_the_card_load_the_model_and_its_transforms(tmp_path, monke
     assert scope["model"].num_classes == classes and scope["transform"](Image.new("RGB", (40, 30))).shape == (3, 24, 24)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_cards_line_for_the_mean_of_patches_loads_every_weight(tmp_path, monkeypatch, caplog, recwarn, kind):
+    name, classes, over = KINDS[kind]
+    saved(tmp_path, name, classes, over, **(RELEASED if kind == "deit" else BUILT))
+    blocks = re.findall("```python\n(.*?)```", (tmp_path / "README.md").read_text(), re.S)
+    monkeypatch.chdir(tmp_path)
+    scope, images = {}, torch.randn(2, 3, 24, 24)
+    with torch.no_grad(), caplog.at_level("INFO"):
+        exec(blocks[0], scope)
+        of_class = scope["model"].forward_head(scope["model"].forward_features(images), pre_logits=True)
+        exec(blocks[1], scope)
+        tokens = scope["model"].forward_features(images)
+        mean = scope["model"].forward_head(tokens, pre_logits=True)
+    torch.testing.assert_close(of_class, tokens[:, 0])
+    torch.testing.assert_close(mean, tokens[:, 1:].mean(1))
+    assert not recwarn.list and "issing" not in caplog.text and "nexpected" not in caplog.text
+    with pytest.raises(RuntimeError, match='Missing key.* "fc_norm.weight"'):  # what the card warns of
+        timm.create_model("local-dir:.", pretrained=True, global_pool="avg")
+
+
 @pytest.mark.parametrize("name", ["cae-b-300", "beit-b-300", "mae-b-300"])
 @pytest.mark.parametrize("relative", [True, False])
 def test_timm_loads_a_fine_tuned_classifier(tmp_path, name, relative):
@@ -94,8 +114,11 @@ def test_timm_loads_a_fine_tuned_classifier(tmp_path, name, relative):
         "a linear classifier of 7 classes",
         "96 images seen",
         "| lr | 0.5 |",
+        "averages the patches and normalises their mean (`fc_norm`)",
     ):
         assert part in text
+    with pytest.raises(RuntimeError, match='Missing key.* "norm.weight"'):  # what the card warns of
+        timm.create_model(f"local-dir:{tmp_path / 'tuned'}", pretrained=True, global_pool="token")
 
 
 def test_timm_takes_the_encoder_for_another_head_and_another_size(tmp_path):
