@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from cae.data.coco.boxes import hindrance
+from cae.data.coco.reading import complete, read_instances
 from cae.data.datasets import expand, read_rgb
 from cae.data.rng import AUGMENT, seeded
 from cae.errors import UserError
@@ -33,8 +35,11 @@ class Instances:
         path = self.folder.parent / "annotations" / f"instances_{name}.json"
         if not path.exists() or file_hash(path) != data["splits"][name]["annotations"]:
             raise UserError(f"{path}: changed since {manifest} was made; delete that and make it again")
+        self.coco = COCO()
+        self.coco.dataset = read_instances(path)
+        complete(self.coco.dataset)
         with quiet():
-            self.coco = COCO(path)
+            self.coco.createIndex()
         self.categories = sorted(self.coco.cats)  # label k + 1 is category number categories[k]
         self.names = [self.coco.cats[category]["name"] for category in self.categories]
         self.ids = sorted(image for image in self.coco.imgs if not labelled or self.objects(image))
@@ -44,7 +49,7 @@ class Instances:
 
     def objects(self, image: int) -> list[dict]:
         size = self.coco.imgs[image]
-        return [each for each in self.coco.imgToAnns[image] if learnable(each, size["width"], size["height"])]
+        return [each for each in self.coco.imgToAnns[image] if not hindrance(each, size["width"], size["height"])]
 
     def __getitem__(self, i: int) -> tuple[tv_tensors.Image, dict]:
         """Pixels uint8 [3, H, W]; boxes float32 [n, 4] (left, top, right, bottom), labels int64 [n] from 1, masks uint8
@@ -62,12 +67,6 @@ class Instances:
             "labels": torch.tensor(labels, dtype=torch.int64),
             "masks": tv_tensors.Mask(masks),
         }
-
-
-def learnable(annotation: dict, width: int, height: int) -> bool:
-    left, top, w, h = annotation["bbox"]
-    inside = min(left + w, width) > max(left, 0) and min(top + h, height) > max(top, 0)
-    return inside and w >= 1 and h >= 1 and annotation["area"] > 0 and not annotation.get("iscrowd")
 
 
 @contextlib.contextmanager

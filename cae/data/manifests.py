@@ -46,7 +46,7 @@ def index(
             raise UserError(
                 f"{folder}: {name}: all images are of one class, so that any classifier is right; add others"
             )
-    if wrong := too_large(batches or {}, next(iter(splits.values()))["images"]):
+    if wrong := too_large(batches or {}, next(iter(splits.values()))):
         raise UserError("\n".join(wrong))
     jobs = [folder / path for split in splits.values() for path in split["images"]]
     sizes = [size for split in splits.values() for size in split.pop("sizes", [None] * len(split["images"]))]
@@ -74,8 +74,13 @@ def index(
         if "annotations" not in split and hasattr(layout_file, "annotations_hash"):
             split["annotations"] = layout_file.annotations_hash(folder, name, split["images"])
     content = {"layout": layout, "classes": names, "splits": splits}
-    fingerprint = text_hash(json.dumps(content, sort_keys=True))
+    fingerprint = text_hash(json.dumps(content | {"splits": _listed(splits)}, sort_keys=True))
     write_json(output, {"root": root, "fingerprint": fingerprint, **content})
+
+
+def _listed(splits: dict[str, dict]) -> dict[str, dict]:
+    """Leave out what is counted anew from the files that a split lists."""
+    return {name: {key: part for key, part in split.items() if key != "learnable"} for name, split in splits.items()}
 
 
 def _leave_out(skipped: set[str], split: dict, classes: list[str]) -> None:
@@ -92,12 +97,14 @@ def _leave_out(skipped: set[str], split: dict, classes: list[str]) -> None:
     split["skipped"] = sorted(skipped)
 
 
-def too_large(batches: dict[str, int], images: list) -> list[str]:
-    """Of each batch that is larger than the training images, what to do."""
+def too_large(batches: dict[str, int], split: dict) -> list[str]:
+    """Return what to do about each batch that is larger than the images of `split` that can be trained on."""
+    count = split.get("learnable", len(split["images"]))
+    kind = "training images with objects to learn" if "learnable" in split else "training images"
     return [
-        f"{key}: {size} is above the {len(images)} training images; lower it in params"
+        f"{key}: {size} is above the {count} {kind}; lower it in params"
         for key, size in batches.items()
-        if size > len(images)
+        if size > count
     ]
 
 
@@ -135,6 +142,6 @@ def verify(manifests: dict[str, dict[str, int]]) -> None:
             if changed := changes(data):
                 wrong += [f"{path}: the data set below {data['root']} is another than when this was made:", *changed]
                 wrong += [f"bring it back (or name its root), or index it anew: `rm {path}`, then the same command"]
-            wrong += too_large(batches, next(iter(data["splits"].values()))["images"])
+            wrong += too_large(batches, next(iter(data["splits"].values())))
     if wrong:
         raise UserError("\n".join(wrong))

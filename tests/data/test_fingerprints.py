@@ -64,7 +64,11 @@ def clipart(root):
             ["images", "bytes", "annotations"],
             "6a022f72cb1940404f1eca745b910ed37b1372e22669968b906f153023172a7d",
         ),
-        (coco, ["images", "annotations", "bytes"], "b249265e714ee40732ea3aedbae4aab30a566ba28852d7f5f0ee4591166a6c19"),
+        (
+            coco,
+            ["images", "learnable", "annotations", "bytes"],
+            "b249265e714ee40732ea3aedbae4aab30a566ba28852d7f5f0ee4591166a6c19",
+        ),
         (food101, ["images", "labels", "bytes"], "4f0544c1402ad2131fc39ecb8e6890a982cfb4bb0ed2d5c71483dbcb97318404"),
         (clipart, ["images", "labels", "bytes"], "271eed981071d7ee6417afbfbced8d42d9a54e54ce5795cd2733c38622c7605e"),
     ],

@@ -1,0 +1,65 @@
+"""A small data set in COCO's layout, with changes that a test asks for."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as rle
+
+from cae.data.manifests import index
+
+WIDTH, HEIGHT = 60, 40
+BOX = [10, 5, 20, 30]  # left, top, width, height
+CROWD = rle.encode(np.asfortranarray(np.pad(np.ones((10, 10), np.uint8), ((0, 30), (0, 50)))))
+CROWD = {"size": CROWD["size"], "counts": CROWD["counts"].decode()}
+CATEGORIES = [{"id": 7, "name": "kite"}, {"id": 3, "name": "cup"}]
+
+
+def outline(left, top, width, height):
+    return [[left, top, left + width, top, left + width, top + height, left, top + height]]
+
+
+def annotation(number, image, box=BOX, category=7, **changes):
+    return {"id": number, "image_id": image, "category_id": category, "bbox": box, "area": box[2] * box[3],
+            "segmentation": outline(*box), "iscrowd": 0} | changes  # fmt: skip
+
+
+def image(number, name=None, width=WIDTH, height=HEIGHT):
+    return {"id": number, "file_name": name or f"{number}.jpg", "width": width, "height": height}
+
+
+ANNOTATIONS = [
+    annotation(1, 11),
+    annotation(2, 11, [40, 0, 19, 10], category=3),
+    annotation(3, 11, [30, 20, 0.5, 9]),  # narrower than a pixel
+    annotation(4, 11, [70, 20, 5, 5]),  # outside
+    annotation(5, 11, [0, 0, 10, 10], iscrowd=1, segmentation=CROWD),
+    annotation(6, 12, [0, 0, 10, 10], iscrowd=1, segmentation=CROWD),  # nothing but a crowd
+    annotation(7, 14, [50, 30, 20, 20], category=3),  # over the edge
+]
+
+
+@pytest.fixture
+def write_coco(tmp_path):
+    """A function that writes a data set, with changes of its training annotations and of those of validation (`val`), and
+    makes its manifest."""
+
+    def write(val=None, batches=None, **changes):
+        contents = {
+            "train2017": {"images": [image(i) for i in (11, 12, 13, 14)], "annotations": ANNOTATIONS} | changes,
+            "val2017": {"images": [image(i) for i in (21, 22)], "annotations": [annotation(1, 21)]} | (val or {}),
+        }
+        pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        pixels[5:35, 10:30] = 200  # BOX
+        for split, numbers in {"train2017": (11, 12, 13, 14), "val2017": (21, 22)}.items():
+            for folder in (split, "annotations"):
+                (tmp_path / "coco" / folder).mkdir(parents=True, exist_ok=True)
+            path = tmp_path / f"coco/annotations/instances_{split}.json"
+            path.write_text(json.dumps({"categories": CATEGORIES} | contents[split]))
+            for i in numbers:
+                Image.fromarray(pixels).save(tmp_path / f"coco/{split}/{i}.jpg", quality=100)
+        index("coco", str(tmp_path / "coco"), tmp_path / "coco.json", batches=batches)
+        return tmp_path / "coco.json"
+
+    return write
