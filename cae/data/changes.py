@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from cae.data.datasets import expand
-from cae.data.layouts import layout_of
+from cae.data.layouts import layout_of, listing
 from cae.errors import UserError
 
 COMPARED = 25_000  # images of a split whose sizes are compared with the manifest's: all, or so many evenly spread
@@ -39,7 +39,7 @@ def changes(manifest: dict) -> list[str]:
     except UserError:
         return []
     try:
-        names, listed = (classes, manifest["splits"]) if by_annotations else layout.listing(folder, len(classes))
+        names, listed = (classes, manifest["splits"]) if by_annotations else listing(layout, folder, len(classes))
     except UserError as error:
         return [str(error)]
     found = []

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from PIL import Image
 
 from cae.errors import UserError
 from cae.files import read_json
+
+TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_PLANES = 258, 262, 284  # numbers of tags
 
 
 def expand(root: str) -> Path:
@@ -24,25 +27,74 @@ def expand(root: str) -> Path:
     return path
 
 
+@contextmanager
+def opened(path: Path):
+    """Open an image file by PIL; whatever PIL raises becomes a UserError."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: image is missing; restore it, or make the manifest again") from None
+    except Exception as error:  # of damaged files PIL raises nearly anything
+        reason = str(error) or type(error).__name__
+        raise UserError(
+            f"{path}: not a readable image ({reason}); replace or remove it, then make the manifest again"
+        ) from None
+
+
 def read_rgb(path: Path) -> Image.Image:
-    """An image file as RGB, whatever PIL can convert: grayscale, CMYK, palette; transparency is laid on white.
+    """Read an image file as RGB with 8 bits a channel; raises UserError where that is not possible.
 
     Pixels are as stored: EXIF's orientation turns nothing, as in torchvision's ImageFolder, which the public code pretrains
     and classifies by. (Its segmentation and detection read by OpenCV, which turns images but no label maps.) The index
-    tells how many images it concerns.
+    counts the images that EXIF asks to turn. (TIFF files PIL turns by itself.) Of an animation the first frame is read.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return image.convert("RGB")  # decodes, so a truncated file shows here
-    except FileNotFoundError:
-        raise UserError(f"{path}: image is missing; restore it, or make the manifest again") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"{path}: not a readable image ({error}); replace or remove it, then make the manifest again"
-        ) from None
+    with opened(path) as image:
+        return to_rgb(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert whatever PIL opens: grayscale, CMYK, palette; transparency is laid on white.
+
+    Of 16 bits the high byte is kept, as PIL does for colours. Integers of 32 bits and floating-point numbers are refused:
+    their files do not tell which number is white.
+    """
+    if (depth := bits(image)) > 8:
+        return _gray(image, depth).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")  # decodes, so a truncated file shows here
+
+
+def bits(image: Image.Image) -> int:
+    """Count the bits of a gray value: 8, or 12 or 16 where PIL's own conversion to RGB would cut values off at 255."""
+    if image.mode.startswith("I;16"):
+        return 12 if _tiff_tag(image, TIFF_BITS) == (12,) else 16
+    if image.mode == "I" and image.format == "PPM":  # which PIL has stretched to 16 bits
+        return 16
+    if image.mode in ("I", "F"):
+        kind = "integers of 32 bits or with a sign" if image.mode == "I" else "floating-point numbers"
+        raise ValueError(f"mode {image.mode}: {kind}, whose white is unknown; save it with 8 or 16 bits a channel")
+    if _tiff_tag(image, TIFF_PLANES) == 2 and max(_tiff_tag(image, TIFF_BITS)) > 8:  # PIL takes each byte for a value
+        raise ValueError("16 bits in separate planes, which PIL reads wrongly; save it with its channels interleaved")
+    return 8
+
+
+def _gray(image: Image.Image, depth: int) -> Image.Image:
+    values = np.asarray(image)
+    gray = (values >> (depth - 8)).astype(np.uint8)
+    if _tiff_tag(image, TIFF_PHOTOMETRIC) == 0:  # 0 is white, which PIL heeds with 8 bits alone
+        gray = 255 - gray
+    if isinstance(clear := image.info.get("transparency"), int):
+        gray[values == clear] = 255
+    return Image.fromarray(gray)
+
+
+def _tiff_tag(image: Image.Image, tag: int):
+    return image.tag_v2.get(tag) if image.format == "TIFF" else None
 
 
 def read_pixels(path: Path) -> np.ndarray:

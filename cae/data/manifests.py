@@ -5,17 +5,14 @@ its root may be an environment variable, so that the same manifest serves every 
 """
 
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-from PIL.ExifTags import Base
-
 from cae.data.changes import changes
-from cae.data.datasets import expand, read_rgb
-from cae.data.layouts import layout_of
+from cae.data.datasets import expand
+from cae.data.image_checks import check_image, notes, refuse_dark
+from cae.data.layouts import layout_of, listing
 from cae.errors import UserError
 from cae.files import read_json, text_hash, write_json
 from cae.progress import progress
@@ -32,16 +29,23 @@ def index(
     batches: dict[str, int] | None = None,
     unreadable: str = "stop",
 ) -> None:
-    """Check every image of a data set and write its manifest; `batches`: sizes of all batches trained on it, by key of params.
+    """Check every image of a data set and write its manifest.
 
-    Raises UserError for a folder or a class that is missing or empty, for a split of one class, for COCO's annotations of
-    images that are not there or of what is no box, and for a batch above the training images; then one that lists every
-    file that is no image, and every label map that does not fit its image or holds a class above `classes`. Where `unreadable`
-    is "skip", those few are printed and left out instead, and each split of the manifest lists its own as `skipped`.
+    `batches`: sizes of all batches that are trained on it, by key of params. `unreadable`: "skip" leaves out the few images that
+    cannot be used, prints them, and lists them as `skipped` in each split of the manifest. Printed besides: counts of files that
+    are left out, of images that EXIF asks to turn, of images with more than 8 bits a channel, and of images that are in both
+    splits.
+
+    Raises UserError for a folder in another layout, for a split of one class, for COCO's annotations of images that are not
+    there or of what is no box, and for a batch above the training images; then one that lists every file that cannot be read,
+    and every label map that does not fit its image or holds a class above `classes`.
     """
     folder, layout_file = expand(root), layout_of(layout)
-    names, splits = layout_file.listing(folder, classes)
+    names, splits = listing(layout_file, folder, classes)
     for name, split in splits.items():
+        if left_out := split.pop("left_out", None):
+            counts = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
+            print(f"{root}: {name}: left out, since these are no images of the layout: {counts}")
         if "labels" in split and len(set(split["labels"])) == 1:
             raise UserError(
                 f"{folder}: {name}: all images are of one class, so that any classifier is right; add others"
@@ -51,15 +55,10 @@ def index(
     jobs = [folder / path for split in splits.values() for path in split["images"]]
     sizes = [size for split in splits.values() for size in split.pop("sizes", [None] * len(split["images"]))]
     check_labels = getattr(layout_file, "check_labels", None)
-    check = partial(_check, check_labels=check_labels and partial(check_labels, classes=len(names)))
+    check = partial(check_image, check_labels=check_labels and partial(check_labels, classes=len(names)))
     with ThreadPoolExecutor(threads) as pool:
         checked = list(progress(f"checking {root}", len(jobs), iterable=pool.map(check, jobs, sizes)))
-    if turned := sum(turned for _, turned in checked):
-        print(
-            f"{root}: {turned} of {len(jobs)} images say in their EXIF how to turn them; they are used as stored, unturned. "
-            "To turn the files: `mogrify -auto-orient FILE …`"
-        )
-    if faults := {path: fault for path, (fault, _) in zip(jobs, checked) if fault}:
+    if faults := {path: image.fault for path, image in zip(jobs, checked) if image.fault}:
         more = f"\n… and {len(faults) - 10} more" if len(faults) > 10 else ""
         told = f"{len(faults)} of {len(jobs)} images cannot be used:\n" + "\n".join(list(faults.values())[:10]) + more
         if unreadable == "stop":
@@ -69,6 +68,12 @@ def index(
         print(f"{told}\nthey are left out, and listed as `skipped` in {output}")
         for split in splits.values():
             _leave_out({path for path in split["images"] if folder / path in faults}, split, names)
+    refuse_dark(root, checked)
+    images = dict(zip(jobs, checked))
+    for note in notes(
+        root, {name: {path: images[folder / path] for path in split["images"]} for name, split in splits.items()}
+    ):
+        print(note)
     for name, split in splits.items():
         split["bytes"] = [(folder / path).stat().st_size for path in split["images"]]
         if "annotations" not in split and hasattr(layout_file, "annotations_hash"):
@@ -106,28 +111,6 @@ def too_large(batches: dict[str, int], split: dict) -> list[str]:
         for key, size in batches.items()
         if size > count
     ]
-
-
-def _check(path: Path, size: list[int] | None, check_labels: Callable | None) -> tuple[str | None, bool]:
-    """Return what is wrong with an image, or None, and whether its EXIF asks to turn it.
-
-    `size`: width and height that its annotations give. `check_labels`: what checks its label map, where it has one.
-    """
-    try:
-        image = read_rgb(path)
-        fault = check_labels(path, image) if check_labels else None
-    except UserError as error:
-        return str(error), False
-    if size and list(image.size) != size:
-        fault = f"{path}: {image.width}x{image.height} pixels, its annotations say {size[0]}x{size[1]}"
-    return fault, _turned(image)
-
-
-def _turned(image: Image.Image) -> bool:
-    try:
-        return image.getexif().get(Base.Orientation) in range(2, 9)
-    except Exception:  # of EXIF that is none
-        return False
 
 
 def verify(manifests: dict[str, dict[str, int]]) -> None:

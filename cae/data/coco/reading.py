@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pycocotools import mask
 
+from cae.data.layouts.parts import WrongLayout
 from cae.errors import UserError
 
 DEFAULTS = {"iscrowd": "0, no crowd", "area": "the area of the outline"}  # of COCO's own tools
@@ -16,7 +17,7 @@ def read_instances(path: Path) -> dict:
     try:
         return json.loads(path.read_bytes(), object_pairs_hook=_distinct)
     except FileNotFoundError:
-        raise UserError(f"{path}: annotations are missing; is this the root of the data set?") from None
+        raise WrongLayout(f"{path}: annotations are missing") from None
     except ValueError as error:
         raise UserError(
             f"{path}: cut off or damaged ({error}); get it again from where it came from, or correct it"

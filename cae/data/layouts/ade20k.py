@@ -5,21 +5,27 @@ from pathlib import Path
 from PIL import Image
 
 from cae.data.datasets import annotation_of, read_labels
-from cae.data.layouts.parts import Published, existing_folder, images_in
+from cae.data.layouts.parts import Published, WrongLayout, existing_folder, split_in
 from cae.errors import UserError
 from cae.files import file_hash, text_hash
 
 SPLITS = "training", "validation"
 PUBLISHED = Published(20_210, 2_000, 150, 0.9e9)
+NEEDED = "images/training", "images/validation", "annotations"
+EXPECTED = (
+    "images/training/<image>.jpg",
+    "annotations/training/<image>.png",
+    "the same with validation in the place of training",
+)
 
 
 def listing(root: Path, classes: int | None) -> tuple[list[str], dict]:
     splits = {}
     for split in SPLITS:
         folder = existing_folder(root / "images" / split)
-        splits[split] = {"images": images_in(root, f"images/{split}")}
+        splits[split] = split_in(root, f"images/{split}")
         if not splits[split]["images"]:
-            raise UserError(f"{folder}: holds no images")
+            raise WrongLayout(f"{folder}: holds no images")
     names = root / "objectInfo150.txt"  # the official set's class names, one line a class, the name last
     if not names.exists():
         return [str(i) for i in range(1, (classes or 255) + 1)], splits

@@ -5,12 +5,14 @@ from pathlib import Path
 from cae.data.coco.boxes import check_boxes, count_learnable
 from cae.data.coco.entries import annotation_faults, category_faults, image_faults
 from cae.data.coco.reading import DEFAULTS, complete, read_instances
-from cae.data.layouts.parts import Published
+from cae.data.layouts.parts import Published, WrongLayout
 from cae.errors import UserError
 from cae.files import file_hash
 
 SPLITS = "train2017", "val2017"
 PUBLISHED = Published(117_266, 5_000, 80, 21e9)
+NEEDED = "train2017", "val2017", "annotations/instances_train2017.json", "annotations/instances_val2017.json"
+EXPECTED = "<split>/<image>", "annotations/instances_<split>.json", "<split> is train2017 and val2017"
 ANNOTATIONS_LIST_IMAGES = True
 FAULTS = {"categories": category_faults, "images": image_faults, "annotations": annotation_faults}  # in this order
 SHOWN = 10  # entries that are named for each kind of fault
@@ -66,7 +68,7 @@ def _split(folder: Path, path: Path, data: dict) -> dict:
     """What a manifest says of a split; UserError where images are missing, or boxes cannot be learned."""
     images = [image["file_name"] for image in data["images"]]
     if missing := [name for name in images if not (folder / name).exists()]:
-        raise UserError(f"{folder}: {len(missing)} images of the annotations are missing, first {missing[0]}")
+        raise WrongLayout(f"{folder}: {len(missing)} images of the annotations are missing, first {missing[0]}")
     for key, count in complete(data).items():
         print(f"{path}: {count} annotations have no `{key}`; taken as {DEFAULTS[key]}")
     check_boxes(path, data)

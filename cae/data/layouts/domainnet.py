@@ -6,6 +6,10 @@ from cae.data.layouts.parts import lines_of
 from cae.errors import UserError
 
 SPLITS = "train", "test"
+EXPECTED = (
+    "<domain>/<class>/<image>",
+    "<domain>_train.txt and <domain>_test.txt with a line for each image: its path and the number of its class",
+)
 
 
 def list_domain(domain: str, root: Path, _) -> tuple[list[str], dict]:

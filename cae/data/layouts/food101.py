@@ -7,6 +7,8 @@ from cae.errors import UserError
 
 SPLITS = "train", "test"
 PUBLISHED = Published(75_750, 25_250, 101, 5e9)
+NEEDED = "images", "meta/train.txt", "meta/test.txt"
+EXPECTED = "images/<class>/<image>.jpg", "meta/train.txt and meta/test.txt with a line <class>/<image> for each image"
 
 
 def listing(root: Path, _) -> tuple[list[str], dict]:

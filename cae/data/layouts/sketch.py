@@ -2,10 +2,11 @@
 
 from functools import partial
 
-from cae.data.layouts.domainnet import SPLITS, list_domain
+from cae.data.layouts.domainnet import EXPECTED, SPLITS, list_domain
 from cae.data.layouts.parts import Published
 
-__all__ = ["PUBLISHED", "SPLITS", "listing"]
+__all__ = ["EXPECTED", "NEEDED", "PUBLISHED", "SPLITS", "listing"]
 
 PUBLISHED = Published(48_212, 20_916, 345, 2.5e9)
+NEEDED = "sketch", "sketch_train.txt", "sketch_test.txt"
 listing = partial(list_domain, "sketch")
