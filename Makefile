@@ -17,7 +17,8 @@ endif
 .PHONY: report redraw test test-slow test-slurm lint
 
 report: .venv/ready
-	$(run) snakemake --cores all --configfile params/$(SCALE).yaml
+	@echo "snakemake --cores all --configfile params/$(SCALE).yaml"
+	@trap "interrupted=1" INT; $(run) snakemake --cores all --configfile params/$(SCALE).yaml || test "$$interrupted"
 	@echo "reports/$(SCALE)/index.html"
 
 redraw: .venv/ready

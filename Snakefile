@@ -16,7 +16,7 @@ from cae.data.manifests import verify
 from cae.errors import UserError
 from cae.params import validate
 from cae.reporting.figures import caption_of, module_of
-from workflow.hooks import failures, lock, progress, slurm
+from workflow.hooks import failures, interruption, lock, progress, slurm
 from workflow.code_hash import code_hash
 from workflow.plan import (
     DETECTORS,
@@ -111,6 +111,7 @@ onstart:
     slurm.start(workflow, Path("work", P.scale, "slurm"))
     failures.keep(workflow.dag.needrun_jobs(), PREVIOUS)
     progress.start(workflow)
+    interruption.listen()
 
 
 onsuccess:
@@ -121,4 +122,4 @@ onsuccess:
 onerror:
     progress.end()
     failures.drop_replaced(PREVIOUS)
-    failures.tell_at_exit(workflow.scheduler.failed, PREVIOUS)
+    failures.print_at_exit(workflow.scheduler, PREVIOUS)

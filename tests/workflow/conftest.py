@@ -58,7 +58,7 @@ for option in {"--output", "--linear", "--attentive", "--metrics", "--weights"} 
         file.parent.mkdir(parents=True, exist_ok=True)
         if command in ("make", "index"):  # of a data set that is elsewhere
             images = {split: {"images": [""] * 20_000} for split in ("train", "training", "train2017")}
-            about = {"root": "/nowhere", "layout": options["--layout"], "splits": images, "told": sys.argv[1:]}
+            about = {"root": "/nowhere", "layout": options["--layout"], "classes": [], "splits": images, "told": sys.argv[1:]}
             file.write_text(json.dumps(about))
             continue
         # Weights are above the size to which Snakemake compares content if not told otherwise.

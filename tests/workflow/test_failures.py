@@ -51,7 +51,7 @@ def test_a_failed_run_keeps_what_it_was_to_replace_and_says_why_last(trained):
     reason = "    bar 30%\n    cae: the loss is not a number; lower the learning rate\n"
     for model in MODELS:
         log = f"work/demo/logs/pretrain_model/{model}.log"
-        start = f"Failed: pretrain_model demo {model}; the end of {log}:\n    line 27\n"
+        start = f"Failed: pretrain_model {model}; the end of {log}:\n    line 27\n"
         assert last.count(start) == last.count(f"is in work/demo/previous/results/demo/pretrain/{model}\n") == 1
     assert last.count(reason) == 2 and "bar 10%" not in last and len(last.splitlines()) == 2 + 2 * (1 + 15 + 1) + 1
 

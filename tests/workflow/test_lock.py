@@ -41,7 +41,9 @@ def waiting(tmp_path):
 def at_work(tree):
     """A run of the demo whose job has begun."""
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-    options = dict(cwd=tree.path, env={**os.environ, "PATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    options = dict(
+        cwd=tree.path, env={**os.environ, "PATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     with subprocess.Popen(["snakemake", "--cores", "1", "--", TARGET.format("demo")], **options) as run:
         try:
             while not (tree.path / "waits").exists():

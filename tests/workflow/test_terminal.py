@@ -12,7 +12,8 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 from tqdm import tqdm
 
-from workflow.hooks.progress import Progress, named, time_left
+from workflow.hooks.describe import short_name
+from workflow.hooks.progress import Progress, time_left
 
 
 def job(rule: str, runtime: int, threads: int = 1, **wildcards):
@@ -48,7 +49,7 @@ def test_time_left_is_judged_by_jobs_of_the_rule_and_by_runtimes(running, done, 
 
 
 def test_a_job_is_named_without_its_scale():
-    assert named(job("segment", 1, scale="demo", model="mae-b-300", lr="0.001")) == "segment mae-b-300 0.001"
+    assert short_name(job("segment", 1, scale="demo", model="mae-b-300", lr="0.001")) == "segment mae-b-300 0.001"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a run that fails leaves behind: the trained models that it was to replace, and the reason, last on the terminal."""
+"""What a run that fails or is stopped leaves behind: the trained models that it was to replace, and the reason."""
 
 import atexit
 import os
@@ -6,12 +6,14 @@ import shutil
 import sys
 from pathlib import Path
 
+from workflow.hooks import interruption
+from workflow.hooks.describe import last_lines, short_name, single_jobs
+
 TRAINING = {"train_tokenizer", "pretrain_model", "finetune", "segment", "detect"}
-LINES = 15
 
 
 def keep(jobs, previous: Path) -> None:
-    """Links what training is to replace into the folder `previous`; Snakemake deletes outputs before a job starts.
+    """Link what training is to replace into the folder `previous`; Snakemake deletes outputs before a job starts.
 
     Its own `update()` would put them back after a failure, but with the new params written down as theirs: from then on
     they would pass for up to date.
@@ -29,26 +31,26 @@ def keep(jobs, previous: Path) -> None:
 
 
 def drop_replaced(previous: Path) -> None:
-    """Removes from `previous` what a new file has taken the place of."""
+    """Remove from `previous` what a new file has taken the place of."""
     for kept in previous.rglob("*"):
         if kept.is_file() and kept.relative_to(previous).exists():
             kept.unlink()
 
 
-def tell_at_exit(jobs, previous: Path) -> None:
-    """Prints the end of each failed job's log, when Snakemake has said its last word."""
-    parts = []
-    jobs = [part for job in jobs for part in (job.jobs if job.is_group() else [job])]
-    for job in sorted(jobs, key=lambda job: list(map(str, job.log))):
-        lines = [line for log in job.log if Path(log).exists() for line in _lines(Path(log))]
-        parts.append(f"\nFailed: {job.rule.name} {' '.join(job.wildcards_dict.values())}; the end of {job.log}:")
-        parts += [f"    {line}" for line in lines[-LINES:] or ["(nothing was written)"]]
-        if any((previous / file).exists() for file in job.output):
-            parts.append(f"What it was to replace is in {previous / Path(job.output[0]).parent}")
-    atexit.register(print, "\n".join(parts), file=sys.stderr, flush=True)
+def print_at_exit(scheduler, previous: Path) -> None:
+    """Print the end of each failed job's log, then from where each job goes on that was stopped, below Snakemake's last word."""
+    stopped = single_jobs(scheduler.running if interruption.noted else [])
+    failed = single_jobs(scheduler.failed)
+    stopped += [job for job in failed if interruption.where_it_stands(job)]  # by SIGTERM, as at a cluster's time limit
+    failed = [job for job in failed if job not in stopped]
+    lines = [line for job in sorted(failed, key=short_name) for line in _failure(job, previous)]
+    if stopped:
+        lines += ["", *sorted(map(interruption.goes_on, stopped)), "Run the same command to go on."]
+    atexit.register(print, "\n".join(lines), file=sys.stderr, flush=True)
 
 
-def _lines(log: Path) -> list[str]:
-    """Lines that say something; of a progress bar, drawn over itself, the last state."""
-    lines = log.read_bytes().decode(errors="replace").split("\n")
-    return [line for line in (line.rstrip("\r").rpartition("\r")[2].rstrip() for line in lines) if line]
+def _failure(job, previous: Path) -> list[str]:
+    lines = [f"    {line}" for line in last_lines(job) or ["(nothing was written)"]]
+    if any((previous / file).exists() for file in job.output):
+        lines.append(f"What it was to replace is in {previous / Path(job.output[0]).parent}")
+    return [f"\nFailed: {short_name(job)}; the end of {job.log}:", *lines]

@@ -1,6 +1,7 @@
 """One line of progress on the terminal while the jobs run; what Snakemake says of each of them is in its own log."""
 
 import logging
+import re
 import sys
 import time
 from collections import defaultdict
@@ -11,8 +12,12 @@ from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 from tqdm import tqdm
 
+from workflow.hooks import interruption
+from workflow.hooks.describe import short_name
+
 shown: list["Progress"] = []
-SAID_AT_THE_END = LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR  # by workflow/hooks/failures.py, without the command
+SHOWN_AT_THE_END = LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR  # by workflow/hooks/failures.py, without the command
+FAILED_COMMAND = re.compile(r"Command '.*> (\S+) 2>&1' (.*)", re.DOTALL)  # Snakemake quotes it whole, params and all
 
 
 def start(workflow) -> None:
@@ -48,11 +53,15 @@ class Progress(logging.Handler):
         Thread(target=self.keep_drawing, daemon=True).start()
 
     def lets_pass(self, record: logging.LogRecord) -> bool:
-        """Whether the terminal shows it now: warnings and errors, but those said at the end."""
-        told = record.levelno >= logging.WARNING and getattr(record, "event", None) not in SAID_AT_THE_END
-        if told:
-            self.bar.clear()
-        return told
+        """Return whether the terminal shows a record now: warnings and errors, but those that are shown at the end."""
+        if interruption.noted or record.levelno < logging.WARNING or getattr(record, "event", None) in SHOWN_AT_THE_END:
+            return False
+        self.bar.clear()
+        if command := FAILED_COMMAND.search(record.getMessage()):
+            log, how = command.groups()
+            print(f"{log}: its command {how}", file=sys.stderr, flush=True)
+            return False
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         event, now = getattr(record, "event", None), time.monotonic()
@@ -79,26 +88,23 @@ class Progress(logging.Handler):
 
     def state(self) -> str:
         with self.guard:
-            names = ", ".join(named(self.jobs[job]) for job in self.running if job in self.jobs)
+            names = ", ".join(short_name(self.jobs[job]) for job in self.running if job in self.jobs)
             left = time_left(self.jobs, self.running, self.done, self.cores, time.monotonic())
-        return f"{left} left: {names}" if names else f"{left} left"
+        state = "stopping" if interruption.noted else f"{left} left"
+        return f"{state}: {names}" if names else state
 
     def close(self) -> None:
-        """Ends the line; from now on Snakemake speaks again."""
+        """End the line; from now on Snakemake's messages are shown again, unless Ctrl-C was pressed: the rest is ours."""
         self.ended.set()
         self.bar.close()
         logger.removeHandler(self)
-        for handler in self.hushed:
+        for handler in [] if interruption.noted else self.hushed:
             handler.removeFilter(self.lets_pass)
         super().close()
 
 
 def fitted(text: str, columns: int) -> str:
     return text if len(text) <= columns else f"{text[: max(0, columns - 1)]}…"
-
-
-def named(job) -> str:
-    return " ".join([job.rule.name, *(value for key, value in job.wildcards_dict.items() if key != "scale")])
 
 
 def time_left(jobs: dict, running: dict[int, float], done: dict[int, float], cores: int, now: float) -> str:
