@@ -30,7 +30,7 @@ rule masks_and_crops:
         json=plan.json(
             "image", "view", "seed", mask=P.shared_mask, figure3=P.analyses.figure3
         ),
-        code=code_hash("cae.analysis.masks_and_crops"),
+        code=code_hash("cae.analysis.masks_and_crops.main"),
     shell:
         "python -m cae masks-and-crops --data {input.data:q} --params {params.json:q} --output {output:q} > {log:q} 2>&1"
 
@@ -60,7 +60,7 @@ rule reconstruct:
             "results/{s}/pretrain/{model}", s=w.scale, model=P.analyses.figure4.models
         ),
         json=plan.json("seed", figure4=P.analyses.figure4),
-        code=code_hash("cae.analysis.reconstruction"),
+        code=code_hash("cae.analysis.reconstruction.main"),
     shell:
         "python -m cae reconstruct --data {input.data:q} --models {params.folders:q} --params {params.json:q}"
         " --output {output:q} > {log:q} 2>&1"
@@ -84,7 +84,7 @@ rule tsne:
             "results/{s}/pretrain/{model}", s=w.scale, model=P.analyses.figure5.models
         ),
         json=plan.json("seed", figure5=P.analyses.figure5),
-        code=code_hash("cae.analysis.tsne"),
+        code=code_hash("cae.analysis.tsne.main"),
     shell:
         "python -m cae tsne --data {input.data:q} --models {params.folders:q} --params {params.json:q}"
         " --threads {threads} --gpus {resources.gpu} --output {output:q} > {log:q} 2>&1"
@@ -118,7 +118,7 @@ rule attention:
         objects=lambda w, input: option("objects", input.objects or None),
         probes=lambda w, input: option("probes", input.probes or None),
         json=lambda w: plan.attention_json(w.figure),
-        code=code_hash("cae.analysis.attention"),
+        code=code_hash("cae.analysis.attention.main"),
     shell:
         "python -m cae attention --data {input.data:q} {params.objects} --models {params.folders:q} {params.probes}"
         " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output:q} > {log:q} 2>&1"

@@ -45,7 +45,7 @@ rule claims_table:
     params:
         claims=lambda w: [claim.model_dump() for claim in plan.claims.values()],
         figures=as_json(plan.claimed),
-        code=code_hash("cae.reporting.claims"),
+        code=code_hash("cae.reporting.claims.main"),
     shell:
         "python -m cae claims --claims params/claims.yaml --tables params/tables.yaml --figures {params.figures:q}"
         " --scale {wildcards.scale:q} --output {output.csv:q} {input:q} > {log:q} 2>&1"

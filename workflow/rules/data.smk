@@ -34,8 +34,8 @@ rule make_data:
         batches=lambda w, threads: as_json(plan.batches[w.made]),
         seed=P.seed,
         code=lambda w: code_hash(
-            "cae.data.demo",
-            "cae.data.manifests",
+            "cae.data.demo.write_demo",
+            "cae.data.manifests.index",
             f"cae.data.layouts.{P.datasets[w.made].layout}",
         ),
     shell:
@@ -61,7 +61,8 @@ rule index_data:
         unreadable=lambda w: P.datasets[w.indexed].unreadable,
         batches=lambda w, threads: as_json(plan.batches[w.indexed]),  # no trigger, as above
         code=lambda w: code_hash(
-            "cae.data.manifests", f"cae.data.layouts.{P.datasets[w.indexed].layout}"
+            "cae.data.manifests.index",
+            f"cae.data.layouts.{P.datasets[w.indexed].layout}",
         ),
     shell:
         "python -m cae index --layout {params.layout:q} --root {params.root:q} {params.classes}"

@@ -33,7 +33,7 @@ rule detect:
             cascade=w.protocol == "coco-cascade",
             **P.detecting(w.model).model_dump(),
         ),
-        code=code_hash("cae.tasks.detect"),
+        code=code_hash("cae.tasks.detect.main"),
     shell:
         "{resources.launcher}python -m cae detect"
         " --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"

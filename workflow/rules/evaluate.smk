@@ -41,7 +41,7 @@ rule probe:
         **plan.machine("probe"),
     params:
         json=lambda w: plan.evaluation_json(w.model, **P.probes.model_dump()),
-        code=code_hash("cae.tasks.probe"),
+        code=code_hash("cae.tasks.probe.main"),
     shell:
         "python -m cae probe --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --params {params.json:q} --threads {threads} --gpus {resources.gpu}"
@@ -67,7 +67,7 @@ rule classify:
         **plan.machine("probe"),
     params:
         json=plan.json("precision", micro_batch=P.probes.micro_batch),
-        code=code_hash("cae.tasks.classify"),
+        code=code_hash("cae.tasks.classify.main"),
     shell:
         "python -m cae classify --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --params {params.json:q} --threads {threads} --gpus {resources.gpu} --output {output:q} > {log:q} 2>&1"
@@ -98,7 +98,7 @@ rule finetune:
         json=lambda w: plan.evaluation_json(
             w.model, **P.finetuning(w.model, w.protocol).model_dump()
         ),
-        code=code_hash("cae.tasks.finetune"),
+        code=code_hash("cae.tasks.finetune.main"),
     shell:
         "{resources.launcher}python -m cae finetune"
         " --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"

@@ -45,7 +45,7 @@ rule models_table:
     resources:
         **plan.machine("report"),
     params:
-        code=code_hash("cae.reporting.models"),
+        code=code_hash("cae.reporting.models.main"),
     shell:
         "python -m cae models --scale {wildcards.scale:q} --output {output.csv:q} {input:q} > {log:q} 2>&1"
 
@@ -72,10 +72,10 @@ rule rulegraph:
     resources:
         **plan.machine("report"),
     params:
-        caption=caption_of("dag"),
+        caption=lambda w, threads: caption_of("dag"),
         rules=plan.rules_from,
         same=lambda w, threads: SAME_PARAMS,  # a function of threads is no trigger
-        code=code_hash(module_of("dag")),
+        code=code_of_figure("dag"),
     shell:
         "snakemake --rulegraph dot --nolock {params.same} -- reports/{wildcards.scale:q}/index.html > {output.dot:q} 2> {log:q}"
         " && python -m cae figure --name dag --scale {wildcards.scale:q} --output {output.png:q} {output.dot:q} >> {log:q} 2>&1"
@@ -97,6 +97,6 @@ rule metrics:
         **plan.machine("report"),
     params:
         json=as_json(plan.numbers),
-        code=code_hash("cae.reporting.metrics"),
+        code=code_hash("cae.reporting.metrics.main"),
     shell:
         "python -m cae metrics --params {params.json:q} --output reports/{wildcards.scale:q} {input:q} > {log:q} 2>&1"

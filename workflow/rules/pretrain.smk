@@ -44,7 +44,7 @@ rule pretrain_model:
         targets=lambda w: plan.target_options(w.model, w.scale),
         # A method's file and what it imports; a change of one method trains no other again.
         code=lambda w: code_hash(
-            "cae.tasks.pretrain", f"cae.methods.{plan.recipes[w.model].method}"
+            "cae.tasks.pretrain.main", f"cae.methods.{plan.recipes[w.model].method}"
         ),
     shell:
         "{resources.launcher}python -m cae pretrain"
@@ -72,7 +72,7 @@ rule import_model:
         **plan.machine("report") | {"mem_mb": P.resources.analyze.mem_mb},
     params:
         json=lambda w: plan.release_json(w.model),
-        code=code_hash("cae.tasks.import_model"),
+        code=code_hash("cae.tasks.import_model.main"),
     shell:
         "python -m cae import --params {params.json:q} --output results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " > {log:q} 2>&1"

@@ -32,6 +32,6 @@ rule publication:
     resources:
         **plan.machine("report"),
     params:
-        code=code_hash("cae.reporting.publication"),
+        code=code_hash("cae.reporting.publication.main"),
     shell:
         "python -m cae publish --scale {wildcards.scale:q} --output {output:q} {input:q} > {log:q} 2>&1"

@@ -8,6 +8,10 @@ Costs: seconds, on the machine that runs Snakemake.
 SHOWN = [*plan.figures, "dag"]  # on the page
 
 
+def code_of_figure(name):
+    return code_hash(f"{module_of(name)}.draw", "cae.reporting.figures.style.save")
+
+
 rule report:
     input:
         rules.all.input,
@@ -60,7 +64,7 @@ rule table:
     params:
         table=lambda w: plan.tables[w.table].model_dump(),
         facts=lambda w: plan.json(**plan.facts_of(w.table)),
-        code=code_hash("cae.reporting.tables"),
+        code=code_hash("cae.reporting.tables.main"),
     shell:
         "python -m cae table --tables params/tables.yaml --name {wildcards.table:q} --scale {wildcards.scale:q}"
         " --facts {params.facts:q} --output {output.csv:q} {input:q} > {log:q} 2>&1"
@@ -86,8 +90,9 @@ rule figure:
     resources:
         **plan.machine("report"),
     params:
-        caption=lambda w: caption_of(w.figure),
-        code=lambda w: code_hash(module_of(w.figure)),
+        # A function of threads is no trigger: no picture shows its caption.
+        caption=lambda w, threads: caption_of(w.figure),
+        code=lambda w: code_of_figure(w.figure),
     shell:
         "python -m cae figure --name {wildcards.figure:q} --scale {wildcards.scale:q} --output {output.png:q} {input:q}"
         " > {log:q} 2>&1"
@@ -121,6 +126,9 @@ rule page:
         **plan.machine("report"),
     params:
         json=lambda w: P.model_dump_json(),  # of a plain text Snakemake would fill in what stands in braces
-        code=code_hash("cae.reporting.page", *map(module_of, SHOWN)),
+        code=code_hash(
+            "cae.reporting.page.main",
+            *(f"{module_of(name)}.CAPTION" for name in SHOWN),
+        ),
     shell:
         "python -m cae page --scale {wildcards.scale:q} --params {params.json:q} --output {output:q} {input:q} > {log:q} 2>&1"

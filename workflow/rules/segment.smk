@@ -30,7 +30,7 @@ rule segment:
         json=lambda w: plan.evaluation_json(
             w.model, **P.segmenting(w.model)[float(w.lr)].model_dump()
         ),
-        code=code_hash("cae.tasks.segment"),
+        code=code_hash("cae.tasks.segment.main"),
     shell:
         "{resources.launcher}python -m cae segment"
         " --data {input.data:q} --encoder results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
@@ -54,6 +54,6 @@ rule choose_learning_rate:
     resources:
         **plan.machine("report"),
     params:
-        code=code_hash("cae.tasks.choose"),
+        code=code_hash("cae.tasks.choose.main"),
     shell:
         "python -m cae choose --metrics {output.metrics:q} --output {output.examples:q} {input:q} > {log:q} 2>&1"

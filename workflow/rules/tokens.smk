@@ -52,7 +52,7 @@ rule train_tokenizer:
             w.tokenizer, "image", "view", "seed", "precision"
         ),
         code=lambda w: code_hash(
-            "cae.tasks.train_tokenizer", plan.tokenizer_module(w.tokenizer)
+            "cae.tasks.train_tokenizer.main", plan.tokenizer_module(w.tokenizer)
         ),
     shell:
         "{resources.launcher}python -m cae train-tokenizer"
@@ -79,7 +79,7 @@ rule import_tokenizer:
     params:
         json=lambda w: plan.tokenizer_json(w.tokenizer, "image"),
         code=lambda w: code_hash(
-            "cae.tasks.import_tokenizer", plan.tokenizer_module(w.tokenizer)
+            "cae.tasks.import_tokenizer.main", plan.tokenizer_module(w.tokenizer)
         ),
     shell:
         "python -m cae import-tokenizer --params {params.json:q}"
@@ -104,7 +104,7 @@ rule tokenize:
         tokenizer=lambda w: plan.tokenizer_folder(w.cache, w.scale),
         json=lambda w: plan.caches[w.cache][1],
         code=lambda w: code_hash(
-            "cae.tasks.tokenize", plan.tokenizer_module(plan.caches[w.cache][0])
+            "cae.tasks.tokenize.main", plan.tokenizer_module(plan.caches[w.cache][0])
         ),
     shell:
         "python -m cae tokenize --data {input.data:q}"
@@ -132,7 +132,7 @@ rule list_tokens:
     params:
         tokenizer=lambda w: plan.tokenizer_folder(w.cache, w.scale),
         json=lambda w: plan.caches[w.cache][1],
-        code=code_hash("cae.tasks.list_tokens"),
+        code=code_hash("cae.tasks.list_tokens.main"),
     shell:
         "python -m cae list-tokens --data {input.data:q}"
         " --tokenizer {params.tokenizer:q} --params {params.json:q}"
