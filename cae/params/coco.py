@@ -52,6 +52,8 @@ class Detections(DetectionShared):
     def trainable(self):
         if late := [epoch for epoch in self.milestones if epoch >= self.epochs]:
             raise refusal(f"milestones: {late[0]} is not before the last of {self.epochs} epochs")
+        if self.milestones != sorted(set(self.milestones)):
+            raise refusal("milestones: not in increasing order, each once")
         if self.short_sides != sorted(self.short_sides) or self.short_sides[-1] > self.long_side:
             raise refusal("short_sides: not in increasing order, or above long_side")
         return self

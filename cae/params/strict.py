@@ -52,7 +52,12 @@ class Job(Strict):
 
 def refusal(message: str, *key: str) -> ValidationError:
     """To raise in a validator: what is wrong with `key` below what it validates, or with all of that."""
-    return ValidationError.from_exception_data("params", [_line(message, key, {})])
+    return refusals({key: message})
+
+
+def refusals(messages: dict[tuple, str]) -> ValidationError:
+    """To raise: what is wrong with several keys."""
+    return ValidationError.from_exception_data("params", [_line(message, key, {}) for key, message in messages.items()])
 
 
 def moved(error: ValidationError, place: Callable[[tuple], tuple]) -> ValidationError:
@@ -68,15 +73,29 @@ def _line(message: str, key: tuple, found: Any) -> dict:
 
 def unknown(key: str, valid) -> str:
     """ "unknown key 'x'", with the nearest valid name where one is near."""
-    near = difflib.get_close_matches(str(key), list(valid), n=1, cutoff=0.5)
-    return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}")
+    if key is None:
+        return f"missing; one of: {', '.join(valid)}"
+    near = nearest(key, valid)
+    return f"unknown key {key!r}; " + (f"did you mean {near!r}?" if near else f"valid keys: {', '.join(valid)}")
+
+
+def nearest(key: str, valid) -> str | None:
+    """Return the valid name that is most like `key`, whatever their capitals; None where none is near."""
+    names = {str(name).casefold(): name for name in valid}
+    near = difflib.get_close_matches(str(key).casefold(), names, n=1, cutoff=0.5)
+    return names[near[0]] if near else None
 
 
 def describe(error: dict) -> str:
     """One pydantic error as "key.key: message"."""
-    where = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    loc, message, context = error["loc"], error["msg"] + _remedy(error), error.get("ctx", {})
+    if "discriminator" in context:  # of a union: the key that names the kind
+        loc = (*loc, context["discriminator"].strip("'"))
+        tags = re.findall(r"'([^']*)'", context.get("expected_tags", ""))
+        message = unknown(context["tag"], tags) if tags else "Field required"
+    where = ".".join(str(part) for part in loc if part != "[key]")
     found = "" if isinstance(error["input"], dict) else f" (found {error['input']!r})"
-    return (f"{where}: " if where else "") + error["msg"] + _remedy(error) + found
+    return (f"{where}: " if where else "") + message + found
 
 
 def _remedy(error: dict) -> str:

@@ -172,7 +172,12 @@ def test_a_count_of_masked_patches_that_does_not_fit_is_told_where_it_is_said(tm
         ("only: [cae-b-30]", "mine.yaml: only: unknown key 'cae-b-30'; did you mean 'cae-b-300'?"),
         ("only: []", "mine.yaml: only: List should have at least 1 item"),
         ("only: cae-b-300", "mine.yaml: only: Input should be a valid list"),
-        ("models: {cae-b-80: null}", "mine.yaml: models: unknown key 'cae-b-80'; did you mean 'cae-b-800'?"),
+        (
+            "models: {cae-b-80: null}",
+            "mine.yaml: models.cae-b-80: there is none of this name (a new one has a `method`); did",
+        ),
+        ("only: [CAE-B-300]", "mine.yaml: only: unknown key 'CAE-B-300'; did you mean 'cae-b-300'?"),
+        ("only: [Mae_B_300]", "mine.yaml: only: unknown key 'Mae_B_300'; did you mean 'mae-b-300'?"),
         ("{only: [cae-b-300], panels: [cae-b-160]}", "mine.yaml: panels: unknown key 'cae-b-160'; did you mean"),
     ],
 )
@@ -181,3 +186,107 @@ def test_a_model_that_is_left_out_is_one_that_there_is(tmp_path, changes, messag
     with pytest.raises(UserError) as error:
         load(tmp_path / "mine.yaml")
     assert message in str(error.value)
+
+
+ANOTHER = "there is none of this name (a new one has a"
+
+
+@pytest.mark.parametrize("only", ["", "only: [cae-b-300]\n"], ids=["all", "only"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("models: {cae-b-3000: {epochs: 3}}", f"models.cae-b-3000: {ANOTHER} `method`); did you mean 'cae-b-300'?"),
+        ("models: {Mae-B-300: {lr: 1e-3}}", f"models.Mae-B-300: {ANOTHER} `method`); did you mean 'mae-b-300'?"),
+        ("models: {zebra: {epochs: 3}}", f"models.zebra: {ANOTHER} `method`)"),
+        ("models: {my-cae: {method: ca, size: base, epochs: 3}}", "models.my-cae.method: unknown key 'ca'; did you mean 'cae'?"),
+        ("models: {my-cae: {method: cae, size: bass, epochs: 3}}", "models.my-cae.size: unknown key 'bass'; did you mean"),
+        ("models: {my-cae: {method: cae, epochs: 3}}", "models.my-cae.size: missing; one of: small, base, large"),
+        ("models: {my-cae: {method: cae, size: base}}", "models.my-cae.epochs: Field required"),
+        ("models: {my-cae: {method: cae, size: base, epochs: 3, tokenizer: dale}}",
+         "models.my-cae.tokenizer: unknown key 'dale'; did you mean 'dalle'?"),
+        ("models: {mae-b-300: {epohcs: 3}}", "models.mae-b-300: unknown key 'epohcs'; did you mean 'epochs'?"),
+        ("models: {mae-b-300: {epochs: many}}", "models.mae-b-300.epochs: Input should be a valid integer (found 'many')"),
+        ("models: {mae-b-300: {epochs: 40}}", "models.mae-b-300: warmup_epochs 40 leaves none of the 40 epochs"),
+        ("models: {mae-b-300: {mask: {cuont: 3}}}", "models.mae-b-300.mask: unknown key 'cuont'; did you mean 'count'?"),
+        ("models: {mae-b-300: {seeds: [1]}}", "models.mae-b-300.seeds: the first must be 0"),
+        ("models: {mae-b-300: {file: a}}", "models.mae-b-300: a released model names its `file`"),
+        ("models: {dino-b-400: {source: built, file: null, frozen_epochs: 400}}",
+         "models.dino-b-400: frozen_epochs 400 leaves the head's last layer none of 400 epochs"),
+        ("models: {dino-b-400: {source: built, file: null, teacher_warmup_epochs: 401}}",
+         "models.dino-b-400: teacher_warmup_epochs 401 is above epochs 400"),
+        ("models: {mae-b-300: 3}", "models.mae-b-300: "),
+        ("tokenizers: {dale: {shards: 3}}", f"tokenizers.dale: {ANOTHER} `kind`); did you mean 'dalle'?"),
+        ("tokenizers: {dalle: {kind: dale}}", "tokenizers.dalle.kind: unknown key 'dale'; did you mean 'dalle'?"),
+        ("sizes: {bass: {heads: 3}}", f"sizes.bass: {ANOTHER} `width`); did you mean 'base'?"),
+        ("datasets: {imagnet: {root: /data}}", f"datasets.imagnet: {ANOTHER} `layout`); did you mean 'imagenet'?"),
+        ("datasets: {imagnet: null}", f"datasets.imagnet: {ANOTHER} `layout`); did you mean 'imagenet'?"),
+        ("probes: {epochs: 3}", "probes: warmup_epochs 10 leaves none of the 3 epochs"),
+        ("probes: {linear: {lr: -1.0}}", "probes.linear.lr: Input should be greater than 0"),
+        ("finetune: {warmup_epochs: 50}", "finetune: warmup_epochs 50 leaves none of the 50 epochs of large"),
+        ("transfer: {warmup_epochs: 60}", "transfer: warmup_epochs 60 leaves none of the 50 epochs of large"),
+        ("few_labels: {finetune-1: {sizes: {large: {epochs: 5}}}}",
+         "few_labels.finetune-1: warmup_epochs 5 leaves none of the 5 epochs of large"),
+        ("ade20k: {steps: 100}", "ade20k: warmup_steps 1500 leaves none of the 100 steps"),
+        ("coco: {epochs: 9}", "coco: milestones: 9 is not before the last of 9 epochs"),
+        ("coco: {milestones: [11, 9]}", "coco: milestones: not in increasing order, each once"),
+        ("coco: {milestones: [9, 9]}", "coco: milestones: not in increasing order, each once"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_of_what_is_run_and_of_what_only_leaves_out(tmp_path, only, changes, message):
+    (tmp_path / "mine.yaml").write_text(f"base: {PARAMS}/paper.yaml\n{only}{changes}\n")
+    with pytest.raises(UserError) as error:
+        load(tmp_path / "mine.yaml")
+    assert f"{tmp_path}/mine.yaml: {message}" in str(error.value)
+
+
+def test_every_typo_is_told_at_once(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        f"base: {PARAMS}/demo.yaml\nmodels: {{cae-b-3000: {{epochs: 3}}, mae-b-16: {{epochs: 3}}}}\n"
+        "sizes: {bas: {heads: 1}}\n"
+    )
+    with pytest.raises(UserError) as error:
+        load(tmp_path / "mine.yaml")
+    places = ("models.cae-b-3000: ", "models.mae-b-16: ", "sizes.bas: ")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 3 and all(line.startswith(f"{tmp_path}/mine.yaml: {at}") for line, at in zip(lines, places))
+
+
+def test_models_of_ones_own_may_be_named_nearly_as_others(tmp_path):
+    new = {"method": "cae", "size": "base", "epochs": 7, "warmup_epochs": 1}
+    text = {"base": f"{PARAMS}/paper.yaml", "models": {"cae-b-3000": new, "x": {**new, "epochs": 9}}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(text))
+    (tmp_path / "over.yaml").write_text(
+        "base: mine.yaml\nonly: [cae-b-3000]\nmodels: {cae-b-3000: {epochs: 8}, x: {lr: 1e-3}}\n"
+    )
+    params = load(tmp_path / "over.yaml")
+    assert list(params.pretrainings()) == ["cae-b-3000"] and params.pretraining("cae-b-3000").epochs == 8
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # BEiT's 75 patches of 36, DINO's crops of 96 pixels in patches of 13: of models that are left out
+        "image: {size: 78, patch: 13}\ntokenizers: {dalle: {input_size: 48}}\nade20k: {crop: 520}",
+        "image: {size: 96}\ntokenizers: {dalle: {input_size: 48}}",
+        "tokenizers: {vqgan-openimages: null, dvae-imagenet: null}",
+        "sizes: {large: null}\n"
+        + "\n".join(f"{key}: {{sizes: {{large: null}}}}" for key in ("finetune", "ade20k", "coco", "transfer"))
+        + "\nfew_labels: null",
+    ],
+)
+def test_a_model_that_is_left_out_need_not_fit_the_scale(tmp_path, changes):
+    (tmp_path / "mine.yaml").write_text(f"base: {PARAMS}/paper.yaml\nonly: [cae-b-300, random-b]\n{changes}\n")
+    assert list(load(tmp_path / "mine.yaml").pretrainings()) == ["random-b", "cae-b-300"]
+
+
+def test_what_one_layer_left_out_another_may_leave_out_too(tmp_path):
+    (tmp_path / "few.yaml").write_text(
+        f"base: {PARAMS}/paper.yaml\ndatasets: {{coco: null}}\nfew_labels: {{finetune-1: null}}\nonly: [cae-b-300]\n"
+        "tokenizers: {vqgan-openimages: null}\n"
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "base: few.yaml\ndatasets: {coco: null, sketch: null}\nfew_labels: {finetune-1: null}\n"
+        "tokenizers: {vqgan-openimages: null}\n"
+    )
+    params = load(tmp_path / "mine.yaml")
+    assert not {"coco", "sketch"} & params.datasets.keys() and list(params.few_labels) == ["finetune-10"]

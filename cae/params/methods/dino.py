@@ -36,6 +36,15 @@ class DINOModel(Pretraining, DINORecipe):
 
     method: Literal["dino"]
 
+    def trainable(self) -> None:
+        super().trainable()
+        if self.epochs and self.frozen_epochs >= self.epochs:
+            raise refusal(
+                f"frozen_epochs {self.frozen_epochs} leaves the head's last layer none of {self.epochs} epochs"
+            )
+        if self.epochs and self.teacher_warmup_epochs > self.epochs:
+            raise refusal(f"teacher_warmup_epochs {self.teacher_warmup_epochs} is above epochs {self.epochs}")
+
     @model_validator(mode="after")
     def crops_of_whole_patches(self):
         if self.local_size % self.image.patch:
