@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cae.data.datasets import Images
 from cae.data.masks import draw_masks, split_ids
-from cae.data.rng import AUGMENT, ORDER, permutation, seeded
+from cae.data.rng import permutation, seeded
 from cae.data.schedule import Schedule
 from cae.data.views import BICUBIC, centre_crop, crop_boxes, jitter, render
 from cae.params import Crop, Pretraining, View
@@ -106,7 +106,7 @@ class Augmented(Dataset):
         return batch | ({} if self.images.labels is None else {"labels": torch.from_numpy(self.images.labels[indices])})
 
     def _views(self, index: int, draw: int) -> list[np.ndarray]:
-        with seeded(self.seed, AUGMENT, draw, index):
+        with seeded(self.seed, "augment", draw, index):
             return [np.asarray(view) for view in self.augment(self.images[index])]
 
 
@@ -121,7 +121,7 @@ def micro_batches(
     while step < schedule.steps:
         epoch, within = divmod(step, schedule.steps_per_epoch)
         used = schedule.steps_per_epoch * schedule.batch_size
-        order = permutation(schedule.images, seed, ORDER, epoch)
+        order = permutation(schedule.images, seed, "order", epoch)
         draws = epoch * repeats + np.tile(np.arange(repeats), len(order))[:used]
         shape = -1, schedule.accumulate, schedule.devices, schedule.micro_batch
         mine = [part.reshape(shape)[within:, :, rank] for part in (order.repeat(repeats)[:used], draws)]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cae.data.rng import AUGMENT, uniforms
+from cae.data.rng import uniforms
 
 JITTER = 0.8  # how often
 AMOUNTS = np.array([0.4, 0.4, 0.2])  # of brightness, contrast and saturation
@@ -27,7 +27,7 @@ def draw(seed: int, draws: int | np.ndarray, indices: np.ndarray, blur: float, s
     `draws`: a number for each view of an image that is ever drawn; `blur`, `solarise`: how often. Brightness, contrast,
     saturation and hue come in random order.
     """
-    u = uniforms(13, seed, AUGMENT, draws, indices)
+    u = uniforms(13, seed, "augment", draws, indices)
     jitter = u[:, 0] < JITTER
     keep = np.where(jitter[:, None], 1 + AMOUNTS * (2 * u[:, 1:4] - 1), 1)  # what is kept of the pixels themselves
     # Shares of pixels, grey and mean grey; the fourth stands for hue, and blends nothing.

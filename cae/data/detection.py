@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from cae.data.coco.boxes import hindrance
 from cae.data.coco.reading import complete, read_instances
 from cae.data.datasets import expand, read_rgb
-from cae.data.rng import AUGMENT, seeded
+from cae.data.rng import seeded
 from cae.errors import UserError
 from cae.files import file_hash, read_json
 from cae.params import CropPolicy
@@ -95,7 +95,7 @@ class Scenes(Dataset):
         return {"images": [image for image, _ in scenes], "targets": [target for _, target in scenes]}
 
     def _augmented(self, i: int, epoch: int) -> tuple[torch.Tensor, dict]:
-        with seeded(self.seed, AUGMENT, epoch, i):
+        with seeded(self.seed, "augment", epoch, i):
             scene = v2.RandomHorizontalFlip(self.flip)(*self.instances[i])
             if self.crop and torch.rand(()) < 0.5:
                 scene = cropped(*scene, self.crop)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cae.data.datasets import Images, Paths
-from cae.data.rng import LABELS, uniforms
+from cae.data.rng import uniforms
 from cae.errors import UserError
 from cae.files import read_json
 from cae.params import share_of_labels
@@ -18,7 +18,7 @@ def chosen(labels: np.ndarray, share: float) -> np.ndarray:
     of a smaller share are among those of a larger one.
     """
     labels = np.asarray(labels)
-    draws = uniforms(1, 0, LABELS, np.arange(len(labels)))[:, 0]
+    draws = uniforms(1, 0, "labels", np.arange(len(labels)))[:, 0]
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     return np.sort(np.concatenate([of[draws[of].argsort()[: max(1, round(share * len(of)))]] for of in classes]))
 

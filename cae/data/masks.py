@@ -4,7 +4,7 @@ from math import sqrt
 
 import numpy as np
 
-from cae.data.rng import MASK, uniforms
+from cae.data.rng import uniforms
 from cae.params import Mask
 
 DRAWN = 32  # attempts drawn at once; nine masks of ten take no more
@@ -22,7 +22,7 @@ def draw_masks(recipe: Mask, indices: np.ndarray, *, seed: int, epoch: int, grid
 
 def random_masks(indices: np.ndarray, *, seed: int, epoch: int, grid: int, count: int) -> np.ndarray:
     """`count` patches of each image, every set of so many as likely as any other (MAE)."""
-    ranks = uniforms(grid**2, seed, MASK, epoch, np.asarray(indices)).argsort(1, kind="stable").argsort(1)
+    ranks = uniforms(grid**2, seed, "mask", epoch, np.asarray(indices)).argsort(1, kind="stable").argsort(1)
     return (ranks < count).reshape(-1, grid, grid)
 
 
@@ -41,7 +41,7 @@ def block_masks(
     indices = np.asarray(indices)
     masks, active, first = [0] * len(indices), range(len(indices)), 0
     while active:
-        u = uniforms(4, seed, MASK, epoch, indices[active, None], np.arange(first, first + DRAWN))
+        u = uniforms(4, seed, "mask", epoch, indices[active, None], np.arange(first, first + DRAWN))
         u[..., 1] = np.exp((2 * u[..., 1] - 1) * -np.log(min_aspect))
         for i, draws in zip(active, u):
             masks[i] = _with_blocks(masks[i], draws.tolist(), grid, count, min_block)

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as F
 
 from cae.data.datasets import Images, annotation_of, read_labels
 from cae.data.pixels import IGNORED, MEAN
-from cae.data.rng import AUGMENT, seeded
+from cae.data.rng import seeded
 from cae.params import SegmentationShared
 
 GREY = [round(255 * mean) for mean in MEAN]  # zero, once normalised
@@ -56,7 +56,7 @@ class Crops(Dataset):
 
     def _crop(self, i: int, epoch: int):
         p = self.params
-        with seeded(self.seed, AUGMENT, epoch, i):
+        with seeded(self.seed, "augment", epoch, i):
             ratio = float(torch.empty(()).uniform_(*p.ratio))
             scene = [fit(part, [ratio * side for side in p.scale]) for part in self.images[i]]
             scene = varied_crop(*scene, p.crop, p.max_share)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from cae.data.rng import JITTER, VIEW, seeded, uniforms
+from cae.data.rng import seeded, uniforms
 from cae.params import Crop, View
 
 TRIES = 10  # of random resized crop, before it falls back to the centre (as torchvision's)
@@ -25,7 +25,7 @@ def crop_boxes(
     0.08 to 1, a quarter of first draws do not fit: a crop has 43 % of the image on average, by BYOL's rule 52 %.
     """
     indices, widths, heights = (np.asarray(a, np.int64) for a in (indices, widths, heights))
-    u = uniforms(1 + 4 * TRIES, seed, VIEW, view, indices)
+    u = uniforms(1 + 4 * TRIES, seed, "view", view, indices)
     flips = u[:, 0] < recipe.flip
     area_u, aspect_u, top_u, left_u = u[:, 1:].reshape(-1, TRIES, 4).transpose(2, 0, 1)
     w_image, h_image = widths[:, None], heights[:, None]
@@ -54,7 +54,7 @@ def jitter(pixels: np.ndarray, recipe: View, seed: int, index: int, view: int) -
         return pixels
     from torchvision.transforms import ColorJitter  # seconds of importing that few recipes need
 
-    with seeded(seed, JITTER, view, index):
+    with seeded(seed, "jitter", view, index):
         return np.asarray(ColorJitter(recipe.jitter, recipe.jitter, recipe.jitter)(Image.fromarray(pixels)))
 
 

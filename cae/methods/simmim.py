@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cae.data.batches import MaskedViews
-from cae.data.rng import MASK, uniforms
+from cae.data.rng import uniforms
 from cae.methods.parts.mask_tokens import decays, encode_masked, initialise
 from cae.models.vit import create_encoder, gather, normalise, patchify
 from cae.params.methods.simmim import SimMIMModel
@@ -64,7 +64,7 @@ class MaskedSquares(MaskedViews):
         the first are masked, the last of these perhaps in part."""
         at = np.arange(self.grid) // self.square
         side = at[-1] + 1
-        draws = uniforms(side**2, self.views.seed, MASK, epoch, indices)[:, np.add.outer(side * at, at).ravel()]
+        draws = uniforms(side**2, self.views.seed, "mask", epoch, indices)[:, np.add.outer(side * at, at).ravel()]
         order = draws.argsort(1, kind="stable")
         for part in (order[:, self.mask.count :], order[:, : self.mask.count]):
             yield torch.from_numpy(np.sort(part))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cae.data.batches import CentreCrops, Pixels, Views, loader, micro_batches, workers
 from cae.data.datasets import Images
-from cae.data.rng import ORDER, permutation
+from cae.data.rng import permutation
 from cae.data.schedule import Schedule
 from cae.errors import UserError
 from cae.files import revision, text_hash, write_json
@@ -169,7 +169,7 @@ def main(
     train_tokens = Tokens(vit, Pixels(views), count, p.views, p.micro_batch, processes, fabric.autocast)
     val_tokens = Tokens(vit, CentreCrops(val, size), len(val), 1, p.micro_batch, processes, fabric.autocast)
     train_labels, val_labels = (torch.from_numpy(images.labels).to(fabric.device) for images in (train, val))
-    val_order = permutation(len(val), p.seed, ORDER)  # batches of mixed classes, for statistics of a batch
+    val_order = permutation(len(val), p.seed, "order")  # batches of mixed classes, for statistics of a batch
 
     schedule = Schedule(count, p.micro_batch, p.micro_batch, p.epochs)  # a step of the run is a micro-batch
     run = Run(fabric, schedule, runtime, params_hash, f"probe {encoder.name}", linear=probes[0], attentive=probes[1],

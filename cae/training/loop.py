@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from cae.data.rng import STEP, seed_of
+from cae.data.rng import seed_of
 from cae.data.schedule import Schedule
 from cae.training.run import Run, Runtime
 
@@ -58,7 +58,7 @@ def train(
         for micro in range(schedule.accumulate):
             batch = fabric.to_device(next(source))
             batch["progress"] = step / schedule.steps
-            torch.manual_seed(seed_of(seed, STEP, fabric.global_rank, step * schedule.accumulate + micro))
+            torch.manual_seed(seed_of(seed, "step", fabric.global_rank, step * schedule.accumulate + micro))
             with fabric.no_backward_sync(model, enabled=micro + 1 < schedule.accumulate):
                 terms = model(batch)
                 fabric.backward(terms["loss"] / schedule.accumulate)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cae.data.masks import block_masks, draw_masks, random_masks, split_ids
-from cae.data.rng import MASK, uniforms
+from cae.data.rng import uniforms
 from cae.params import Mask
 
 PAPER = {"seed": 0, "epoch": 0, "grid": 14, "count": 98, "min_block": 16, "min_aspect": 0.3}
@@ -58,7 +58,7 @@ def one_by_one(index, seed, epoch, grid, count, min_block, min_aspect):
     """The same rule, patch by patch."""
     mask, attempt = np.zeros((grid, grid), bool), 0
     while (left := count - mask.sum()) > 0:
-        u = uniforms(4, seed, MASK, epoch, index, attempt)
+        u = uniforms(4, seed, "mask", epoch, index, attempt)
         area = min(min_block, left) + u[0] * (max(min_block, left) - min(min_block, left))
         aspect = np.exp((2 * u[1] - 1) * -np.log(min_aspect))
         h, w = int(np.rint(np.sqrt(area * aspect))), int(np.rint(np.sqrt(area / aspect)))
