@@ -14,6 +14,22 @@ from cae import params
 from cae.cli import main
 
 ROOT = Path(__file__).parents[1]
+# The first model of each method that is trained with ViT-B.
+MODELS: dict[str, str] = {}
+for name, model in params.read(ROOT / "params" / "paper.yaml")["models"].items():
+    if model["size"] == "base" and model["epochs"]:
+        MODELS.setdefault(model["method"], name)
+MODELS = {method: MODELS[method] for method in params.METHODS}
+NARROW = {"batch_size": 32, "decoder_width": 16, "decoder_heads": 2, "hidden_width": 32, "output_width": 16, "bottleneck": 16,
+          "outputs": 64}  # fmt: skip
+
+
+def narrow(recipe) -> dict:
+    """A method's recipe, as small as tests have it."""
+    micro_batch = 16 if "mask" in recipe.model_fields else 32
+    return {"micro_batch": micro_batch} | {key: NARROW[key] for key in NARROW if key in recipe.model_fields}
+
+
 TINY = {
     "only": None,
     "cells": None,
@@ -21,20 +37,10 @@ TINY = {
     "view": {"views": 2},
     "tokenizers": {"dvae": {"vocabulary": 32, "width": 16, "codebook_dim": 8, "epochs": 1, "batch_size": 32}},
     "sizes": {"base": {"width": 16, "depth": 2, "heads": 2}},
-    "recipes": {
-        "cae": {"batch_size": 32, "micro_batch": 16, "drop_path": 0.1},
-        "beit": {"micro_batch": 16},
-        "mae": {"micro_batch": 16, "decoder_width": 16, "decoder_heads": 2},
-        "simmim": {"micro_batch": 16},
-        "data2vec": {"micro_batch": 16},
-        "moco_v3": {"batch_size": 32, "micro_batch": 32, "hidden_width": 32, "output_width": 16},
-        "dino": {"batch_size": 32, "micro_batch": 32, "hidden_width": 32, "bottleneck": 16, "outputs": 64},
-        "deit": {"batch_size": 32, "micro_batch": 32, "drop_path": 0.1},
-    },
+    "recipes": {method: narrow(model) for method, model in params.METHODS.items()},
     "models": {
         name: {"epochs": 2, "warmup_epochs": 1}
-        for name in ("cae-b-300", "cae-b-300-no-align", "cae-b-300-pixels", "cae-b-300-pixels-no-align",
-                     "beit-b-300", "mae-b-300", "simmim-b-800", "data2vec-b-800", "moco-v3-b-300", "dino-b-400", "deit-b-300")
+        for name in (*MODELS.values(), "cae-b-300-no-align", "cae-b-300-pixels", "cae-b-300-pixels-no-align")
     },
     "probes": {"epochs": 4, "warmup_epochs": 1, "micro_batch": 32, "views": 2,
                "linear": {"batch_size": 64}, "attentive": {"batch_size": 32}},
@@ -47,6 +53,7 @@ TINY = {
                "sizes": {"base": {"channels": 8, "lrs": [1.0e-3]}}},
     "analyses": {"figure5": {"images": 20, "patches_per_class": 50}, "figure4": {"images": 4}},
 }  # fmt: skip
+TINY["recipes"]["cae"]["drop_path"] = TINY["recipes"]["deit"]["drop_path"] = 0.1
 
 
 def text(**parts) -> str:

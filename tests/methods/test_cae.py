@@ -13,7 +13,9 @@ from cae.data.masks import draw_masks, split_ids
 from cae.methods.cae import CAE, CrossAttention, RegressorBlock, build_encoder
 from cae.models.vit import encode, gather, normalise, patchify, sincos_positions
 from cae.params import load
+from cae.tasks.pretrain import load_model
 from tests.conftest import ROOT
+from tests.methods.examples import count, make, masked_batch, matrices_without_decay
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,11 @@ def test_other_sizes_are_the_papers(paper, name, width, depth, heads):
     with torch.device("meta"):
         vit = build_encoder(paper.pretraining(name))
     assert vit.embed_dim == width and len(vit.blocks) == depth and vit.blocks[0].attn.num_heads == heads
+
+
+def test_all_matrices_decay_and_tokens(tiny):
+    """The public code's exceptions never reach its optimiser."""
+    assert matrices_without_decay(make(tiny, "cae-b-300")) == set()
 
 
 def test_loss_at_initialisation(base):
@@ -275,3 +282,30 @@ def test_the_patch_embedding_may_be_initialised_as_a_linear_layer(tiny):
     weight = xavier["patch_embed.proj.weight"].flatten(1)
     bound = math.sqrt(6 / sum(weight.shape))
     assert 0.95 * bound < weight.abs().max() <= bound
+
+
+def test_alignment_targets_of_a_moving_average(tiny):
+    plain, averaged = make(tiny, "cae-b-300"), make(tiny, "cae-b-300", alignment_momentum=0.9)
+    data = masked_batch(plain.params)
+    torch.testing.assert_close(plain(data)["loss"], averaged(data)["loss"])  # at the start the two encoders are equal
+    with torch.no_grad():
+        averaged.encoder.norm.weight.mul_(2)
+        plain.encoder.norm.weight.mul_(2)
+    assert not torch.allclose(plain(data)["alignment"], averaged(data)["alignment"])
+    averaged.after_step(0.5)
+    torch.testing.assert_close(averaged.target_encoder.norm.weight, torch.full((16,), 0.9 * 1 + 0.1 * 2))
+    averaged(data)["loss"].backward()
+    assert all(p.grad is None for p in averaged.target_encoder.parameters())
+    assert count(p for p in plain.parameters()) + count(plain.encoder.parameters()) == count(averaged.parameters())
+
+
+def test_cae_with_a_moving_average_and_random_masks_trains(run, tiny, data, tokenizer, tokens, tmp_path):
+    params = tiny.pretraining("cae-b-300")
+    mask = params.mask.model_copy(update={"kind": "random"})
+    params = params.model_copy(update={"alignment_momentum": 0.5, "mask": mask})
+    run("pretrain", "--data", data["imagenet"], "--tokenizer", tokenizer, "--tokens", tokens,
+        "--params", params.model_dump_json(), "--work", tmp_path / "work", "--output", tmp_path / "out")  # fmt: skip
+    model = load_model(tmp_path / "out")
+    encoder, average = (dict(part.named_parameters()) for part in (model.encoder, model.target_encoder))
+    distances = {name: (encoder[name] - average[name]).abs().max().item() for name in encoder}
+    assert distances["pos_embed"] == 0 and 0 < distances["blocks.0.attn.proj.weight"] < 0.05

@@ -6,7 +6,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cae.data.colours import draw
-from tests.methods.test_methods import make, masked_batch, view_batch
+from cae.params import METHODS
+from tests.conftest import MODELS
+from tests.methods.examples import batch_of, make
 from tests.models.test_segmenter import batch as labelled
 from tests.models.test_segmenter import segmenter
 
@@ -49,17 +51,14 @@ def test_what_waits_is_noticed():
     assert not mode.names
 
 
-@pytest.mark.parametrize("name", [
-    "cae-b-300", "beit-b-300", "mae-b-300", "simmim-b-800", "data2vec-b-800", "moco-v3-b-300", "dino-b-400",
-])  # fmt: skip
-def test_a_methods_step_waits_for_nothing(tiny, name, monkeypatch):
+@pytest.mark.parametrize("method", [method for method in MODELS if not METHODS[method].learns_labels])
+def test_a_methods_step_waits_for_nothing(tiny, method, monkeypatch):
+    """But one that learns labels: timm draws its erasing and mixing on the processor."""
     monkeypatch.setattr("cae.data.colours.needed", lambda changes: True)  # on a CPU alone it looks
-    model = make(tiny, name, 32 if name.startswith(("cae", "beit")) else None)
-    if name.startswith(("moco", "dino")):
-        batch = view_batch(model.params, views=2 + getattr(model.params, "local_crops", 0))
-        batch["colours"] = [torch.from_numpy(draw(0, i, np.arange(6), 0.5, 0.2)) for i in range(len(batch["views"]))]
-    else:
-        batch = masked_batch(model.params)
+    model = make(tiny, MODELS[method])
+    batch = batch_of(model.params, 6)
+    if views := batch.get("views"):
+        batch["colours"] = [torch.from_numpy(draw(0, i, np.arange(6), 0.5, 0.2)) for i in range(len(views))]
     assert asked(model, batch) == []
 
 

@@ -17,7 +17,7 @@ from cae.models.segmenter import Segmenter
 from cae.models.vit import create_encoder, timm_model
 from cae.tasks.pretrain import build
 from cae.tokenizers import store
-from tests.conftest import ROOT
+from tests.conftest import MODELS, ROOT
 
 # As wide as to make norms and biases small beside matrices, and otherwise small.
 PAPER = params.load(ROOT / "params/paper.yaml", {
@@ -28,12 +28,19 @@ PAPER = params.load(ROOT / "params/paper.yaml", {
         "dino": {"hidden_width": 256, "bottleneck": 64, "outputs": 512, "local_size": 32, "local_crops": 3}},
     "tokenizers": {"dalle": {"input_size": 64}, "vqgan-openimages": {"input_size": 64},
                    "dvae-imagenet": {"input_size": 64, "width": 64, "codebook_dim": 48, "vocabulary": 512}},
-    "models": {"cae-b-ema": {"method": "cae", "size": "base", "epochs": 9, "alignment_momentum": 0.9}},
+    "models": {"cae-b-ema": {"method": "cae", "size": "base", "epochs": 9, "alignment_momentum": 0.9},
+               "mae-b-tokens": {"method": "mae", "size": "base", "epochs": 50, "target": "tokens"}},
     "ade20k": {"crop": 64, "stride": 32, "sizes": {"base": {"channels": 96}}},
     "coco": {"channels": 64, "head_width": 128, "proposals": 20, "regions": 16, "short_sides": [64], "long_side": 128},
 })  # fmt: skip
-METHODS = "cae-b-300 cae-b-300-no-align cae-b-300-no-align-no-decoder cae-b-300-pixels cae-b-ema beit-b-300 mae-b-300"
-METHODS = [*METHODS.split(), "simmim-b-800", "data2vec-b-800", "moco-v3-b-300", "dino-b-400", "deit-b-300"]
+NAMES = [
+    *MODELS.values(),
+    "cae-b-300-no-align",
+    "cae-b-300-no-align-no-decoder",
+    "cae-b-300-pixels",
+    "cae-b-ema",
+    "mae-b-tokens",
+]
 
 
 def counted(function) -> int:
@@ -54,15 +61,15 @@ def batch_of(p, n: int) -> dict:
         tokens = torch.zeros(n, p.image.grid**2, dtype=torch.long)
         ids = {"visible": torch.from_numpy(visible), "masked": torch.from_numpy(masked)}
         return {"pixels": images, **ids, "tokens": tokens}
-    local = [images[:, : p.local_size, : p.local_size]] * p.local_crops if p.method == "dino" else []
-    crops = [images] * {"moco_v3": 2, "dino": 2, "deit": 1}[p.method] + local
+    small, count = getattr(p, "local_size", 0), getattr(p, "local_crops", 0)
+    crops = [images] * ((p.crops or 1) - count) + [images[:, :small, :small]] * count
     return {"views": crops, "labels": torch.zeros(n, dtype=torch.long), "progress": 0.5}
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_step_of_pretraining(name):
     p = PAPER.pretraining(name)
-    outputs = {"cae": 512, "beit": 512, "deit": 100}.get(p.method)
+    outputs = p.choices(512, 100)
     model = build(p, outputs).eval()
     step = flops.pretraining_step(p, outputs or 0)
     assert counted(lambda: model(batch_of(p, 2))["loss"].backward()) / 2 == pytest.approx(step.flops, rel=0.01)

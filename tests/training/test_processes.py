@@ -9,20 +9,10 @@ import pytest
 import torch
 
 from cae.training.run import Run, load_checkpoint
-from tests.conftest import ROOT
+from tests.conftest import MODELS, ROOT
 
 pytestmark = pytest.mark.slow
 
-METHODS = (
-    "cae-b-300",
-    "beit-b-300",
-    "mae-b-300",
-    "simmim-b-800",
-    "data2vec-b-800",
-    "moco-v3-b-300",
-    "dino-b-400",
-    "deit-b-300",
-)
 PLAIN = {
     "drop_path": 0.0,
     "mixup": 0.0,
@@ -56,7 +46,7 @@ def gradients(tiny, data, tokenizer, tokens, pretrained, tmp_path_factory):
     detecting = tiny.detecting("cae-b-300").model_dump() | {"cascade": False, "heads": "torchvision"}
     commands = {  # name: data set, params, batch size, command
         model: ("imagenet", tiny.pretraining(model).model_dump(), 32, ["pretrain", "--tokenizer", tokenizer, "--tokens", tokens])
-        for model in METHODS
+        for model in MODELS.values()
     } | {
         "finetune": ("imagenet", shared | finetuning, 32, ["finetune", *cell, "--protocol", "finetune"]),
         "segment": ("ade20k", shared | segmenting.model_dump(), 4, ["segment", "--encoder", encoder]),
@@ -78,7 +68,7 @@ def gradients(tiny, data, tokenizer, tokens, pretrained, tmp_path_factory):
     return {name: [torch.load(folder / f"{name}-{n}.pt") for n in (1, 2)] for name in commands}
 
 
-@pytest.mark.parametrize("name", [*METHODS, "finetune", "segment", "detect"])
+@pytest.mark.parametrize("name", [*MODELS.values(), "finetune", "segment", "detect"])
 def test_two_processes_have_the_gradients_of_one(gradients, name):
     one, two = gradients[name]
     assert len(one) == len(two) > 10 and any(grad is not None and grad.abs().max() > 0 for grad in one)
