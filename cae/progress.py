@@ -1,4 +1,4 @@
-"""The progress bar of long work: images/s and time left."""
+"""What long work shows: a bar with images/s and time left, and notes."""
 
 import sys
 
@@ -11,3 +11,9 @@ def progress(title: str, total: int, **options) -> tqdm:
     return tqdm(
         desc=title, total=total, unit=" images", unit_scale=True, mininterval=interval, smoothing=0.05, **options
     )
+
+
+def note(text: str) -> None:
+    """Print what a user should know although the work goes on. Of a job's log, the terminal of the run shows these lines."""
+    for line in text.split("\n"):
+        print(f"note: {line}", flush=True)

@@ -15,7 +15,7 @@ from cae.data.image_checks import check_image, notes, refuse_dark
 from cae.data.layouts import layout_of, listing
 from cae.errors import UserError
 from cae.files import read_json, text_hash, write_json
-from cae.progress import progress
+from cae.progress import note, progress
 
 SKIPPED = 0.01  # of all images, the largest share that may be left out: with more, something else is wrong
 
@@ -45,7 +45,7 @@ def index(
     for name, split in splits.items():
         if left_out := split.pop("left_out", None):
             counts = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
-            print(f"{root}: {name}: left out, since these are no images of the layout: {counts}")
+            note(f"{root}: {name}: left out, since these are no images of the layout: {counts}")
         if "labels" in split and len(set(split["labels"])) == 1:
             raise UserError(
                 f"{folder}: {name}: all images are of one class, so that any classifier is right; add others"
@@ -65,15 +65,15 @@ def index(
             raise UserError(f"{told}\nor leave them out: `datasets.<name>.unreadable: skip` in params")
         if len(faults) > SKIPPED * len(jobs):
             raise UserError(f"{told}\nmore than {SKIPPED:.0%}: too many to be skipped; is the data set whole?")
-        print(f"{told}\nthey are left out, and listed as `skipped` in {output}")
+        note(f"{told}\nthey are left out, and listed as `skipped` in {output}")
         for split in splits.values():
             _leave_out({path for path in split["images"] if folder / path in faults}, split, names)
     refuse_dark(root, checked)
     images = dict(zip(jobs, checked))
-    for note in notes(
+    for text in notes(
         root, {name: {path: images[folder / path] for path in split["images"]} for name, split in splits.items()}
     ):
-        print(note)
+        note(text)
     for name, split in splits.items():
         split["bytes"] = [(folder / path).stat().st_size for path in split["images"]]
         if "annotations" not in split and hasattr(layout_file, "annotations_hash"):

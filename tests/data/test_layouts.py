@@ -105,7 +105,7 @@ def test_what_is_left_out_is_counted_by_its_kind(root, capsys):
     write(root / "val/dog/more/deep.png")
     assert listed(root) == FILES
     lines = capsys.readouterr().out.splitlines()
-    start = f"{root}: {{}}: left out, since these are no images of the layout: "
+    start = f"note: {root}: {{}}: left out, since these are no images of the layout: "
     found = {split: line for line in lines for split in ("train", "val") if line.startswith(start.format(split))}
     assert {split: set(line.rpartition(": ")[2].split(", ")) for split, line in found.items()} == {
         "train": {"2 *.txt", "1 *.heic", "1 *.csv", "1 images outside of class folders"},

@@ -16,9 +16,13 @@ from workflow.hooks.describe import short_name
 from workflow.hooks.progress import Progress, time_left
 
 
-def job(rule: str, runtime: int, threads: int = 1, **wildcards):
+def job(rule: str, runtime: int, threads: int = 1, log=(), **wildcards):
     return SimpleNamespace(
-        rule=SimpleNamespace(name=rule), resources={"runtime": runtime}, threads=threads, wildcards_dict=wildcards
+        rule=SimpleNamespace(name=rule),
+        resources={"runtime": runtime},
+        threads=threads,
+        wildcards_dict=wildcards,
+        log=log,
     )
 
 
@@ -56,9 +60,9 @@ def test_a_job_is_named_without_its_scale():
 def show(monkeypatch):
     """A function that shows on a stream a run in which one job is done and two run."""
 
-    def show(stream):
+    def show(stream, log=()):
         monkeypatch.setattr(sys, "stderr", stream)
-        jobs = {0: job("make_data", 5, scale="demo", made="imagenet")}
+        jobs = {0: job("make_data", 5, log=log, scale="demo", made="imagenet")}
         jobs |= {i: job("pretrain_model", 30, scale="demo", model=f"cae-b-{i}") for i in (1, 2)}
         dag = SimpleNamespace(needrun_jobs=jobs.values, jobid=lambda job: [id for id in jobs if jobs[id] is job][0])
         line = Progress(dag, 2)
@@ -98,3 +102,15 @@ def test_in_a_file_each_state_is_a_line(show):
     file = io.StringIO()
     show(file)
     assert file.getvalue() == "1/3 jobs, about 0 s left: pretrain_model cae-b-1, pretrain_model cae-b-2\n"
+
+
+def test_what_a_job_noted_in_its_log_is_shown_when_it_is_done(show, tmp_path):
+    (tmp_path / "log").write_text(
+        "checking:  50%\rchecking: 100%\nnote: 3 files are left out\nnote: 1 of 2 in both\ndone\n"
+    )
+    file = io.StringIO()
+    show(file, [tmp_path / "log"])
+    assert file.getvalue().splitlines()[:2] == [
+        "make_data imagenet: 3 files are left out",
+        "make_data imagenet: 1 of 2 in both",
+    ]

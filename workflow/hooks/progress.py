@@ -13,7 +13,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from tqdm import tqdm
 
 from workflow.hooks import interruption
-from workflow.hooks.describe import short_name
+from workflow.hooks.describe import notes, short_name
 
 shown: list["Progress"] = []
 SHOWN_AT_THE_END = LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR  # by workflow/hooks/failures.py, without the command
@@ -70,8 +70,14 @@ class Progress(logging.Handler):
                 self.running |= dict.fromkeys(record.jobs, now)
             elif event == LogEvent.JOB_FINISHED:
                 self.done[record.job_id] = now - self.running.pop(record.job_id, now)
+                self.show_notes(self.jobs.get(record.job_id))
             elif event == LogEvent.JOB_ERROR:
                 self.running.pop(record.jobid, None)
+
+    def show_notes(self, job) -> None:
+        for line in notes(job) if job else ():
+            self.bar.clear()
+            print(f"{short_name(job)}: {line}", file=sys.stderr, flush=True)
 
     def keep_drawing(self) -> None:
         while not self.ended.wait(self.seconds):

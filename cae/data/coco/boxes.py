@@ -8,6 +8,7 @@ from pycocotools import mask
 from cae.data.coco.outlines import bounds
 from cae.data.coco.reading import as_rle, sizes_of
 from cae.errors import UserError
+from cae.progress import note
 
 CLOSE = 0.9  # overlap from which a box fits its outline closely
 EDGE = 1  # pixels that a box may reach over its image's edge: COCO's are rounded
@@ -47,7 +48,7 @@ def check_boxes(path: Path, data: dict) -> None:
         first = f"first that of annotation {found[0]['id']}, {found[0]['bbox']}"
         if 2 * len(found) > len(annotations):
             raise UserError(f"{told}, {first}; correct `bbox`: left, top, width and height in pixels")
-        print(f"{told}, {first}; {use}")
+        note(f"{told}, {first}; {use}")
 
 
 def leaves(box: list, width: int, height: int) -> bool:
@@ -99,7 +100,7 @@ def count_learnable(path: Path, data: dict) -> int:
         remedy = REMEDIES[found.most_common(1)[0][0]]
         raise UserError(f"{path}: none of its {len(data['annotations'])} objects can be learned: {why}; {remedy}")
     if found:
-        print(f"{path}: training leaves out {found.total()} of {len(data['annotations'])} objects: {why}")
+        note(f"{path}: training leaves out {found.total()} of {len(data['annotations'])} objects: {why}")
     return len(learnable)
 
 

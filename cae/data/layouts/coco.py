@@ -8,6 +8,7 @@ from cae.data.coco.reading import DEFAULTS, complete, read_instances
 from cae.data.layouts.parts import Published, WrongLayout
 from cae.errors import UserError
 from cae.files import file_hash
+from cae.progress import note
 
 SPLITS = "train2017", "val2017"
 PUBLISHED = Published(117_266, 5_000, 80, 21e9)
@@ -70,7 +71,7 @@ def _split(folder: Path, path: Path, data: dict) -> dict:
     if missing := [name for name in images if not (folder / name).exists()]:
         raise WrongLayout(f"{folder}: {len(missing)} images of the annotations are missing, first {missing[0]}")
     for key, count in complete(data).items():
-        print(f"{path}: {count} annotations have no `{key}`; taken as {DEFAULTS[key]}")
+        note(f"{path}: {count} annotations have no `{key}`; taken as {DEFAULTS[key]}")
     check_boxes(path, data)
     return {"images": [f"{folder.name}/{name}" for name in images],
             "sizes": [[image["width"], image["height"]] for image in data["images"]],
