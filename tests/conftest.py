@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,24 @@ def text(**parts) -> str:
 def pytest_collection_modifyitems(items):
     """Files that take long come first: of two processes none is left alone with one at the end."""
     items.sort(key=lambda item: "workflow" not in item.path.parts)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def code_alone(tmp_path_factory):
+    """Let tests start in a folder that holds the project's code and nothing that a run has made of it."""
+    folder = tmp_path_factory.mktemp("code")
+    made = {"data", "results", "reports", "work"}
+    for name in {path.split("/")[0] for path in tracked()} - made:
+        (folder / name).symlink_to(ROOT / name)
+    os.chdir(folder)
+    yield folder
+    os.chdir(ROOT)
+
+
+def tracked() -> list[str]:
+    """Return the files of the project, below its root: what Git lists, or all of them where there is no Git."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.splitlines() if done.returncode == 0 else os.listdir(ROOT)
 
 
 @pytest.fixture(autouse=True)
