@@ -3,9 +3,11 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,13 +55,31 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, data) -> None:
-    write_text(path, json.dumps(data, indent=1) + "\n")
+    """Write JSON; UserError where a number is NaN or infinite, which JSON does not have."""
+    try:
+        text = json.dumps(data, indent=1, allow_nan=False)
+    except ValueError:
+        for keys, number in _not_finite(data):
+            raise UserError(
+                f"{path}: {keys} would be {number}, which JSON does not have; nothing is written. Check what it is computed from"
+            ) from None
+        raise
+    write_text(path, text + "\n")
+
+
+def _not_finite(data, keys: str = "") -> Iterator[tuple[str, float]]:
+    """Yield each number that is NaN or infinite, after the keys that lead to it, as in iou.sky."""
+    if isinstance(data, float) and not math.isfinite(data):
+        yield keys, data
+    parts = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list | tuple) else ()
+    for key, part in parts:
+        yield from _not_finite(part, f"{keys}.{key}" if keys else str(key))
 
 
 def read_json(path: str | Path) -> dict:
-    """Raises UserError where the file is missing or is not JSON."""
+    """Read JSON in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; UserError where the file is missing or no JSON."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; make it with `snakemake {path}`") from None
     except ValueError as error:

@@ -3,6 +3,7 @@ import json
 import os
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -39,6 +40,25 @@ def test_full_disk_is_told_from_the_free_space_where_the_error_does_not_say(tmp_
 def test_json_goes_and_comes_back(tmp_path):
     write_json(tmp_path / "x.json", {"a": [1, 2]})
     assert read_json(tmp_path / "x.json") == {"a": [1, 2]} == json.loads((tmp_path / "x.json").read_text())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_json_is_read_with_and_without_a_byte_order_mark(tmp_path, encoding):
+    (tmp_path / "x.json").write_text('{"name": "café"}', encoding)
+    assert read_json(tmp_path / "x.json") == {"name": "café"}
+
+
+@pytest.mark.parametrize("data, keys", [
+    ({"miou": float("nan")}, "miou would be nan"),
+    ({"iou": {"sky": 1.0, "tree": np.float64("inf")}}, "iou.tree would be inf"),
+    ({"losses": [0.5, [1.0, -float("inf")]]}, "losses.1.1 would be -inf"),
+])  # fmt: skip
+def test_a_number_that_json_does_not_have_is_named_and_what_is_there_stays(tmp_path, data, keys):
+    write_json(tmp_path / "x.json", {"miou": 1.0})
+    with pytest.raises(UserError, match=f"x.json: {keys}, which JSON does not have; nothing is written"):
+        write_json(tmp_path / "x.json", data)
+    assert read_json(tmp_path / "x.json") == {"miou": 1.0}
+    assert list(tmp_path.iterdir()) == [tmp_path / "x.json"]
 
 
 def test_revision_is_a_commit_or_unknown():

@@ -19,6 +19,7 @@ from cae.params import Figure5, Strict
 from cae.training.devices import pick_device
 
 NEIGHBOURS = 10  # of the purity that puts a number on what the eye sees
+PERPLEXITY = 30  # of t-SNE, scikit-learn's
 BATCH = 32
 
 
@@ -28,19 +29,28 @@ class TSNEJob(Strict):
 
 
 def patch_labels(labels: np.ndarray, grid: int) -> np.ndarray:
-    """The class that more than half of each patch's pixels have, else 0: [H, W] to [grid, grid].
+    """Return the class that more than half of each patch's pixels have, else 0: [H, W] to [grid, grid].
 
-    Patches are those of the image resized to a square: H and W are cut into `grid` parts each.
+    Patches are those of the image resized to a square: H and W are cut into `grid` parts each. A part less than a pixel long
+    has the pixel that its middle lies in.
     """
     out = np.zeros((grid, grid), np.int64)
-    rows, columns = (np.linspace(0, side, grid + 1).round().astype(int) for side in labels.shape)
-    for y in range(grid):
-        for x in range(grid):
-            patch = labels[rows[y] : rows[y + 1], columns[x] : columns[x + 1]].ravel()
+    rows, columns = (cuts(side, grid) for side in labels.shape)
+    for y, (top, bottom) in enumerate(rows):
+        for x, (left, right) in enumerate(columns):
+            patch = labels[top:bottom, left:right].ravel()
             counts = np.bincount(patch)
             if 2 * counts.max() > len(patch):
                 out[y, x] = counts.argmax()
     return out
+
+
+def cuts(side: int, grid: int) -> list[tuple[int, int]]:
+    """Return the first pixel of each of `grid` parts of a side, and the one after its last."""
+    borders = np.linspace(0, side, grid + 1)
+    pairs = zip(borders.round().astype(int).tolist(), borders[1:].round().astype(int).tolist())
+    middles = ((borders[:-1] + borders[1:]) / 2).astype(int).tolist()
+    return [(first, last) if last > first else (middle, middle + 1) for (first, last), middle in zip(pairs, middles)]
 
 
 @torch.no_grad()
@@ -89,15 +99,19 @@ def main(data: Path, models: list[Path], params: TSNEJob, threads: int, gpus: in
         rng.permutation(np.flatnonzero(labels == label))[: params.figure5.patches_per_class]
         for label in np.unique(labels[labels > 0])
     ]
-    if not keep:
-        raise UserError(f"{data}: no patch of the {len(chosen)} images belongs to one class by more than half")
+    if (count := sum(map(len, keep))) <= PERPLEXITY:
+        raise UserError(
+            f"{data}: {count} patches of {len(chosen)} images belong to one class by more than half, t-SNE needs more than "
+            f"{PERPLEXITY}; raise figure5.images or figure5.patches_per_class in params"
+        )
     keep = np.sort(np.concatenate(keep))
     image, position = keep // grid**2, keep % grid**2
     points = []
     for encoder, _ in encoders:
         features = patch_representations(encoder.to(device), pixels, device).reshape(len(labels), -1)[keep]
         reduced = PCA(min(50, *features.shape), random_state=params.seed).fit_transform(features)
-        points.append(TSNE(random_state=params.seed, init="pca", n_jobs=threads).fit_transform(reduced))
+        tsne = TSNE(perplexity=PERPLEXITY, random_state=params.seed, init="pca", n_jobs=threads)
+        points.append(tsne.fit_transform(reduced))
     with atomic(output) as temporary:
         np.savez(
             temporary, points_0=points[0], points_1=points[1], labels=labels[keep], class_names=["", *images.classes],

@@ -106,7 +106,8 @@ def read_pixels(path: Path) -> np.ndarray:
 
     try:
         data = path.read_bytes()
-        if decode_jpeg_header(data)[2] in ("YCbCr", "Gray"):
+        height, width, colours, _ = decode_jpeg_header(data)
+        if colours in ("YCbCr", "Gray") and height * width <= Image.MAX_IMAGE_PIXELS:  # else PIL warns, or refuses
             return decode_jpeg(data)
     except (OSError, ValueError):
         pass
@@ -127,7 +128,7 @@ def read_labels(path: Path) -> np.ndarray:
             return np.array(image)
     except FileNotFoundError:
         raise UserError(f"{path}: label map is missing") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable label map ({error})") from None
 
 

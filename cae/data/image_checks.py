@@ -22,6 +22,7 @@ class Checked(NamedTuple):
     turned: bool = False  # EXIF asks to turn it
     deep: bool = False  # more than 8 bits a channel, of which 8 are used
     brightest: int = 255  # of these 8 bits
+    labelled: bool = True  # its label map has a class for some pixel
 
 
 def check_image(path: Path, size: list[int] | None, check_labels: Callable | None) -> Checked:
@@ -32,13 +33,14 @@ def check_image(path: Path, size: list[int] | None, check_labels: Callable | Non
     try:
         with opened(path) as image:
             rgb, deep, turned = to_rgb(image), bits(image) > 8, _turned(image)
-        fault = check_labels(path, rgb) if check_labels else None
+        fault, labelled = check_labels(path, rgb) if check_labels else (None, True)
     except UserError as error:
         return Checked(str(error))
     if size and list(rgb.size) != size:
         fault = f"{path}: {rgb.width}x{rgb.height} pixels, its annotations say {size[0]}x{size[1]}"
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()  # read a moment ago: it is still in memory
-    return Checked(fault, digest, turned, deep, max(high for _, high in rgb.getextrema()) if deep else 255)
+    brightest = max(high for _, high in rgb.getextrema()) if deep else 255
+    return Checked(fault, digest, turned, deep, brightest, labelled)
 
 
 def _turned(image: Image.Image) -> bool:
@@ -59,6 +61,16 @@ def refuse_dark(root: str, images: list[Checked]) -> None:
         )
 
 
+def refuse_unlabelled(root: str, splits: dict[str, dict[str, Checked]]) -> None:
+    """Raise UserError where no label map of a split has a class for any pixel; `splits`: each split's images by path."""
+    for name, images in splits.items():
+        if not any(image.labelled for image in images.values()):
+            raise UserError(
+                f"{root}: {name}: no pixel of its {len(images)} label maps is labelled, all are 0; classes count from 1, so "
+                "write label maps in which they do"
+            )
+
+
 def notes(root: str, splits: dict[str, dict[str, Checked]]) -> list[str]:
     """Describe what a user should know of images that can be used; `splits`: each split's images by path."""
     images = [image for split in splits.values() for image in split.values()]
@@ -71,6 +83,10 @@ def notes(root: str, splits: dict[str, dict[str, Checked]]) -> list[str]:
     if deep := sum(image.deep for image in images):
         found.append(
             f"{root}: {deep} of {len(images)} images have more than 8 bits a channel; their 8 highest are used"
+        )
+    if bare := [path for split in splits.values() for path, image in split.items() if not image.labelled]:
+        found.append(
+            f"{root}: {len(bare)} of {len(images)} label maps are 0 everywhere, not labelled, first that of {bare[0]}"
         )
     return found + _in_both(root, *splits.items())
 

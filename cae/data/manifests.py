@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cae.data.changes import changes
 from cae.data.datasets import expand
-from cae.data.image_checks import check_image, notes, refuse_dark
+from cae.data.image_checks import check_image, notes, refuse_dark, refuse_unlabelled
 from cae.data.layouts import layout_of, listing
 from cae.errors import UserError
 from cae.files import read_json, text_hash, write_json
@@ -38,7 +38,8 @@ def index(
 
     Raises UserError for a folder in another layout, for a split of one class, for COCO's annotations of images that are not
     there or of what is no box, and for a batch above the training images; then one that lists every file that cannot be read,
-    and every label map that does not fit its image or holds a class above `classes`.
+    and every label map that does not fit its image or holds a class above `classes`; then for a split of which no pixel is
+    labelled.
     """
     folder, layout_file = expand(root), layout_of(layout)
     names, splits = listing(layout_file, folder, classes)
@@ -69,10 +70,10 @@ def index(
         for split in splits.values():
             _leave_out({path for path in split["images"] if folder / path in faults}, split, names)
     refuse_dark(root, checked)
-    images = dict(zip(jobs, checked))
-    for text in notes(
-        root, {name: {path: images[folder / path] for path in split["images"]} for name, split in splits.items()}
-    ):
+    found = dict(zip(jobs, checked))
+    images = {name: {path: found[folder / path] for path in split["images"]} for name, split in splits.items()}
+    refuse_unlabelled(root, images)
+    for text in notes(root, images):
         note(text)
     for name, split in splits.items():
         split["bytes"] = [(folder / path).stat().st_size for path in split["images"]]

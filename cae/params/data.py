@@ -10,10 +10,20 @@ Layout = Literal["imagenet", "ade20k", "coco", "food101", "clipart", "sketch"]
 LAYOUTS = get_args(Layout)
 
 
+def of_eight_bits(classes: int) -> int:
+    if classes > 255:
+        raise refusal(
+            f"{classes} is above 255, the most that label maps of 8 bits have; merge classes in the label maps"
+        )
+    return classes
+
+
 class Dataset(Strict):
     layout: Layout
     root: str
-    classes: Positive | None = None  # of pixel labels; images in folders count themselves
+    classes: Annotated[Positive, AfterValidator(of_eight_bits)] | None = (
+        None  # of pixel labels; images in folders count themselves
+    )
     # Of data that the project makes: how many images to train on and to validate on, if not as many as it would.
     scenes: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
     unreadable: Literal["stop", "skip"] = "stop"  # at an image that cannot be used; skip: it is left out, and recorded

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from cae.errors import UserError
+
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
     """Pixels int64 [classes, classes] of class (row) predicted as (column); those with a truth of no class are left out."""
@@ -18,9 +20,16 @@ def iou(matrix: np.ndarray) -> np.ndarray:
 
 
 def summary(matrix: np.ndarray, names: list[str]) -> dict:
-    """In %: miou, mean over classes that are there or predicted (as mmsegmentation's); pixel_accuracy; class_accuracy; and iou,
-    of each class by name, None where it has none."""
+    """Return metrics in %; UserError where no pixel was labelled.
+
+    miou: the mean over classes that are there or predicted (as mmsegmentation's); pixel_accuracy; class_accuracy; iou: of each
+    class by name, None where it has none.
+    """
     right, there = matrix.diagonal(), matrix.sum(1)
+    if not there.any():
+        raise UserError(
+            "no pixel of the validation images is labelled, so there is no mIoU; list data that have labels"
+        )
     each = iou(matrix)
     recalls = right[there > 0] / there[there > 0]
     return {

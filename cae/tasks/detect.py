@@ -147,7 +147,14 @@ def picture(number: int, image: torch.Tensor, target: dict, found: dict) -> dict
 
 
 def average_precision(instances: Instances, results: list[dict]) -> dict[str, float]:
-    """AP, AP50 and AP75 (%) of boxes and of masks by COCO's evaluator; 0 where nothing was found."""
+    """Return AP, AP50 and AP75 (%) of boxes and of masks by COCO's evaluator; 0 where nothing was found.
+
+    Raises UserError where all objects are crowds: the evaluator's result is -1 then.
+    """
+    if all(each["iscrowd"] for each in instances.coco.anns.values()):
+        raise UserError(
+            f"{instances.folder}: all objects are crowds, so there is no AP; list data that have single objects"
+        )
     scores = {}
     for kind, name in ("bbox", "box"), ("segm", "mask"):
         stats = [0.0] * len(STATS)

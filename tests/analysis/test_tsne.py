@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,27 @@ def test_unlabelled_majority_gives_no_class():
 def test_every_pixel_belongs_to_one_patch(height, width, grid):
     labels = np.ones((height, width), np.uint8)
     assert (patch_labels(labels, grid) == 1).all() and patch_labels(labels, grid).shape == (grid, grid)
+
+
+@pytest.mark.parametrize("height, width", [(4, 200), (200, 4), (1, 1), (3, 7), (4, 8)])
+def test_patches_of_less_than_a_pixel_have_the_pixel_that_their_middle_lies_in(height, width):
+    grid, labels = 8, np.random.default_rng(0).integers(1, 3, (height, width), dtype=np.uint8)
+    rows, columns = (
+        ((np.arange(grid) + 0.5) / grid * side).astype(int) if side < grid else np.arange(side) for side in labels.shape
+    )
+    found = patch_labels(labels, grid)
+    np.testing.assert_array_equal(found, patch_labels(labels[rows][:, columns], grid))  # a pixel or more a patch
+    if max(height, width) <= grid:
+        np.testing.assert_array_equal(found, labels[rows][:, columns])
+
+
+def test_too_few_patches_for_tsne_are_told_with_the_keys_to_raise(run, tiny, data, pretrained, tmp_path):
+    few = {"figure5": tiny.analyses.figure5.model_dump() | {"images": 1, "patches_per_class": 5}, "seed": 0}
+    models = ["--models", pretrained("cae-b-300"), pretrained("cae-b-300")]
+    with pytest.raises(
+        SystemExit, match=r"\d+ patches of 1 images belong .* t-SNE needs more than 30; raise figure5.images"
+    ):
+        run("tsne", "--data", data["ade20k"], *models, "--params", json.dumps(few), "--output", tmp_path / "x.npz")
 
 
 def test_purity_of_separate_and_of_mixed_points():

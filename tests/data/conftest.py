@@ -1,4 +1,4 @@
-"""A small data set in COCO's layout, with changes that a test asks for."""
+"""Small data sets, with changes that a test asks for."""
 
 import json
 
@@ -8,6 +8,30 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from cae.data.manifests import index
+
+
+def save(path, mode="RGB", size=(8, 6), colour=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour if colour is not None else 0).save(path, **options)
+    return path
+
+
+def make(root, layout="imagenet", **options):
+    output = root.parent / "manifest.json"
+    index(layout, str(root), output, threads=2, **options)
+    return output
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            for i in range(2):
+                save(tmp_path / "in" / split / name / f"{i}.JPEG", format="JPEG")
+    return tmp_path / "in"
+
+
+# --- COCO
 
 WIDTH, HEIGHT = 60, 40
 BOX = [10, 5, 20, 30]  # left, top, width, height

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cae.errors import UserError
 from cae.tasks.confusion import confusion, iou, summary
 
 IGNORED = 255
@@ -66,6 +67,12 @@ def test_classes_that_are_nowhere_count_for_nothing():
     result = summary(confusion(truth, prediction, 4), list("abcd"))
     assert result["iou"] == {"a": 50.0, "b": 50.0, "c": None, "d": None}  # c is said of a pixel that is not labelled
     assert result["miou"] == 50 and result["class_accuracy"] == 75
+
+
+def test_without_a_labelled_pixel_there_are_no_metrics():
+    nothing = confusion(np.full((4, 4), IGNORED, np.uint8), np.zeros((4, 4), np.uint8), 3)
+    with pytest.raises(UserError, match="no pixel of the validation images is labelled"):
+        summary(nothing, list("abc"))
 
 
 def test_pixels_of_a_large_set_do_not_overflow():

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from cae.data.detection import Instances, Scenes
+from cae.errors import UserError
 from cae.models.backbone import trainable
 from cae.models.detector import Detector
 from cae.params import Detection, load
@@ -54,6 +55,16 @@ def test_anything_else_has_not(val, spoil):
 
 def test_nothing_found_is_zero(val):
     assert set(average_precision(val, []).values()) == {0.0}
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_crowds_alone_have_no_average_precision(data, found):
+    crowds = Instances(data["coco"], 1, labelled=False)
+    results = as_results(crowds, 0, truth_as_found(crowds, 0)) if found else []
+    for each in crowds.coco.anns.values():
+        each["iscrowd"] = 1
+    with pytest.raises(UserError, match="val2017: all objects are crowds, so there is no AP"):
+        average_precision(crowds, results)
 
 
 def test_results_are_in_cocos_form(val):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-
 MODELS = ("cae-b-300-pixels", "mae-b-1600")
 TARGETS = [f"results/demo/pretrain/{model}/model.safetensors" for model in MODELS]
 # A learning rate of 9 fails, after as much talk as a training run's.

@@ -100,7 +100,7 @@ def count_learnable(path: Path, data: dict) -> int:
         remedy = REMEDIES[found.most_common(1)[0][0]]
         raise UserError(f"{path}: none of its {len(data['annotations'])} objects can be learned: {why}; {remedy}")
     if found:
-        note(f"{path}: training leaves out {found.total()} of {len(data['annotations'])} objects: {why}")
+        note(f"{path}: {found.total()} of {len(data['annotations'])} objects cannot be learned: {why}")
     return len(learnable)
 
 

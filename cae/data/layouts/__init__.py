@@ -13,7 +13,8 @@ Each file has:
 It may have, besides:
 
 - `looks_like(root)`: recognises what lies in the place of this layout and returns what to do about it, a text each.
-- `check_labels(path, image, classes)`: returns what is wrong with the label map of an image (a path and the image read from it).
+- `check_labels(path, image, classes)`: returns what is wrong with the label map of an image (a path and the image read from it),
+  and whether any pixel is labelled.
 - `annotations_hash(root, split, images)`: hashes what annotates the images of a split.
 - `ANNOTATIONS_LIST_IMAGES = True`: one file of annotations lists a split's images, so that its hash holds for the list too.
 """

@@ -1,5 +1,6 @@
 """What listings of several layouts share."""
 
+import codecs
 import os
 from collections import Counter
 from pathlib import Path
@@ -89,9 +90,20 @@ def split_in(root: Path, folder: str) -> dict:
     return {"images": [f"{folder}/{name}" for name in found.images], "left_out": count_left_out(found)}
 
 
+def text_of(path: Path) -> str:
+    """Read text in UTF-8, in UTF-16 with a byte order mark, or else in Latin-1, which older tools write."""
+    data = path.read_bytes()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def lines_of(path: Path) -> list[str]:
     try:
-        lines = path.read_text().split("\n")
+        lines = text_of(path).split("\n")
     except FileNotFoundError:
         raise WrongLayout(f"{path}: list of images is missing") from None
     if not any(lines):

@@ -99,7 +99,7 @@ def test_what_can_be_learned(changes, kind, capsys):
     content = {"images": [image(11), image(12)], "annotations": [annotation(1, 11) | changes, other]}
     assert hindrance(content["annotations"][0], WIDTH, HEIGHT) == kind
     assert count_learnable(PATH, content) == (1 if kind else 2)
-    told = f"note: instances.json: training leaves out 1 of 2 objects: 1 {kind}\n" if kind else ""
+    told = f"note: instances.json: 1 of 2 objects cannot be learned: 1 {kind}\n" if kind else ""
     assert capsys.readouterr().out == told
     if kind:
         with pytest.raises(UserError, match=f"none of its 1 objects can be learned: 1 {kind}; "):
