@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Collection
 from itertools import groupby
 from pathlib import Path
@@ -11,8 +12,8 @@ import pandas as pd
 import yaml
 
 from cae.files import read_json, revision, write_text
-from cae.params import Params, Table, read
-from cae.reporting import models, tables
+from cae.params import Params, Pretraining, Table, read
+from cae.reporting import claims, models, tables
 from cae.reporting.figures import caption_of
 from cae.reporting.tables import MISSING, cells_as_text, notes_of, title_of
 
@@ -40,13 +41,13 @@ def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
         scale=scale,
         tables=[read_table(path, texts[path.stem], scale) for path in of[".csv"] if path.stem in texts],
         claims=read_claims(apart["claims"]) if "claims" in apart else None,
+        claims_note=claims.NOTE,
         order=read_plain(apart["order"]) if "order" in apart else None,
         models=read_models(apart["models"]) if "models" in apart else None,
         costs=read_costs(Path("work", scale, "benchmarks")),
         figures=figures,
         first=[figure for figure in figures if figure["name"] in FIRST],
         data={path.stem: image_counts(path) for path in of[".json"]},
-        seed=params["seed"],
         revision=revision(),
         yaml=yaml.safe_dump(params, sort_keys=False),
         **summary(Params(**params), hidden(texts, apart.keys())),
@@ -115,9 +116,9 @@ def shades(csv: pd.DataFrame, table: Table, scale: str) -> pd.DataFrame:
 
 
 def read_claims(path: Path) -> dict:
-    claims = read_plain(path)
-    verdicts = [dict(zip(claims["columns"], row))["verdict"] for row in claims["rows"]]
-    return claims | {"counts": [(verdict, verdicts.count(verdict)) for verdict in VERDICTS]}
+    table = read_plain(path)
+    verdicts = [dict(zip(table["columns"], row))["verdict"] for row in table["rows"]]
+    return table | {"counts": [(verdict, verdicts.count(verdict)) for verdict in VERDICTS]}
 
 
 def read_plain(path: Path) -> dict:
@@ -184,7 +185,19 @@ def summary(params: Params, hidden: Collection[str] = ()) -> dict:
         "left_out": len(params.models.keys() - {name.partition("@")[0] for name in recipes} - hidden),
         "released": len(recipes) - len(built),
         "epochs": sorted(filter(None, built)),
+        "seeds": seeds_as_text(recipes, params),
     }
+
+
+def seeds_as_text(recipes: dict[str, Pretraining], params: Params) -> str:
+    """The seeds of all models: "0, 1, 2", or, where models differ, "0, 1, 2 of 12 models; 0 of 10"."""
+    of = {}
+    for name in recipes:
+        of.setdefault(name.partition("@")[0], []).append(str(params.seed_of(name)))
+    counts = Counter(map(", ".join, of.values()))
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{seeds} of {count} model{'s' * (count > 1)}" for seeds, count in counts.most_common())
 
 
 def compare(recipes: dict[str, dict]) -> dict:

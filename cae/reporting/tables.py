@@ -132,9 +132,11 @@ def notes_of(table: Table, csv: pd.DataFrame, said: pd.Series, scale: str) -> li
     notes = [table.note.strip()] if table.note else []
     notes += [note for note in said.unique() if note]
     body = cells_as_text(csv, table)
-    counts = csv[[f"{name}_n" for name in table.columns if f"{name}_n" in csv]].stack()
-    if several := sorted({int(n) for n in counts.dropna() if n > 1}):
-        notes.append(f"a ± b: mean and sample standard deviation of {' or '.join(map(str, several))} seeds.")
+    counts = seed_counts(csv, table)
+    if several := [n for n in counts if n > 1]:
+        mark, n = ("a ± b", several[0]) if len(several) == 1 else ("a ± b (n)", "n")
+        others = "; a number without ±: of one seed" if 1 in counts else ""
+        notes.append(f"{mark}: mean and sample standard deviation of {n} seeds{others}.")
     marks = [f"{mark}: {why}" for mark, why in WHY.items() if body.eq(mark).any(axis=None)]
     notes += ["; ".join(marks) + "."] if marks else []
     if scale != "paper":
@@ -143,16 +145,24 @@ def notes_of(table: Table, csv: pd.DataFrame, said: pd.Series, scale: str) -> li
     return notes
 
 
+def seed_counts(csv: pd.DataFrame, table: Table) -> list[int]:
+    """Of how many seeds cells of the table are means: each number once; none where all are of one seed."""
+    counts = csv[[f"{name}_n" for name in table.columns if f"{name}_n" in csv]].stack()
+    return sorted({int(n) for n in counts.dropna()})
+
+
 def cells_as_text(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """The body as a reader sees it: one decimal, the spread over seeds behind a mean, a mark for a number of ours that is
-    not there, no column for programs."""
+    """The body as a reader sees it: one decimal, the spread over seeds behind a mean (and their number, where cells differ in
+    it), a mark for a number of ours that is not there, no column for programs."""
     headings = FACTS | {name: column.heading for name, column in table.columns.items()}
     here = csv[[*table.facts, *table.columns]].notna().any(axis=1)  # rows of models that this scale has
     left_out = {(row.model, c) for row in table.rows if row.model for c in table.columns.keys() - table.cells_of(row)}
 
-    def text(value, column, missing="", spread=None):
+    mixed = sum(n > 1 for n in seed_counts(csv, table)) > 1
+
+    def text(value, column, missing="", spread=None, seeds=None):
         known = missing if pd.isna(value) else format(value, "" if column in FACTS else ".1f")
-        return known if pd.isna(spread) else f"{known} ± {spread:.1f}"
+        return known if pd.isna(spread) else f"{known} ± {spread:.1f}" + (f" ({seeds:.0f})" if mixed else "")
 
     body = {("Method", ""): csv["method"]}
     body |= {(words.heading, ""): csv[key].fillna("") for key, words in table.words.items()}
@@ -161,9 +171,9 @@ def cells_as_text(csv: pd.DataFrame, table: Table) -> pd.DataFrame:
         quoted = csv["model"].isna()
         marks = ["" if q else NOTHING if none else MISSING for q, none in zip(quoted, nothing)]
         alone = column in OURS_ALONE
-        spreads = csv.get(f"{column}_sd", [None] * len(csv))
+        spreads, seeds = (csv.get(f"{column}_{what}", [None] * len(csv)) for what in ("sd", "n"))
         body[headings[column], "" if alone else "ours"] = [
-            text(v, column, mark, spread) for v, mark, spread in zip(csv[column], marks, spreads)
+            text(v, column, mark, spread, n) for v, mark, spread, n in zip(csv[column], marks, spreads, seeds)
         ]
         if not alone and not table.own:
             body[headings[column], "paper"] = [text(v, column) for v in csv[f"{column}_paper"]]

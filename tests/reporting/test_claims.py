@@ -3,14 +3,16 @@
 import csv
 import re
 from math import sqrt
+from statistics import mean, stdev
 
 import numpy as np
 import pytest
 import yaml
+from scipy import stats
 
 from cae.params import Claim
 from cae.reporting import claims
-from cae.reporting.claims import BINOMIAL, FLAT, IMAGES, SEEDS, verdict
+from cae.reporting.claims import verdict
 
 TABLES = {
     "table1": {
@@ -30,25 +32,27 @@ IMAGES_EACH = 400
 
 @pytest.fixture
 def judge(tmp_path):
-    """Judges claims of numbers {(table, model, column): ours, or (mean, sd)}; returns lines by file."""
+    """Judges claims of numbers {(table, model, column): ours, or a list of each seed's}; returns lines by file."""
 
-    def judge(stated, numbers, figures=None):
-        numbers = {key: value if isinstance(value, tuple) else (value, None) for key, value in numbers.items()}
-        seeds = any(spread is not None for _, spread in numbers.values())
+    def judge(stated, numbers, figures=None, images=IMAGES_EACH):
+        numbers = {key: value if isinstance(value, list) else [value] for key, value in numbers.items()}
+        several = any(len(values) > 1 for values in numbers.values())
         inputs = []
         for name, table in TABLES.items():
             lines, cells = [], []
             for row in table["rows"]:
                 line = {"model": row.get("model", "")}
                 for column in table["columns"]:
-                    ours, spread = numbers.get((name, row.get("model"), column), ("", None))
-                    line |= {column: ours, f"{column}_paper": row["paper"].get(column, "")}
-                    line |= {f"{column}_sd": spread, f"{column}_n": 3 if spread else 1} if seeds else {}
-                    cells += [[row["model"], column, IMAGES_EACH]] if ours != "" else []
+                    values = numbers.get((name, row.get("model"), column), [])
+                    line |= {column: mean(values) if values else "", f"{column}_paper": row["paper"].get(column, "")}
+                    spread = stdev(values) if len(values) > 1 else ""
+                    line |= {f"{column}_sd": spread, f"{column}_n": len(values) or ""} if several else {}
+                    for seed, value in enumerate(values):
+                        cells.append([row["model"] + (f"@{seed}" if seed else ""), column, value, images])
                 lines.append(line)
             for path, head, body in (
                 (f"{name}.csv", list(lines[0]), [line.values() for line in lines]),
-                (f"{name}-cells.csv", ["model", "column", "val_images"], cells),
+                (f"{name}-cells.csv", ["model", "column", "value", "val_images"], cells),
             ):
                 with (tmp_path / path).open("w") as file:
                     csv.writer(file).writerows([head, *body])
@@ -85,36 +89,113 @@ def one(said):
     return line
 
 
-@pytest.mark.parametrize("ours,expected", [(54.0, "holds"), (53.0, "undecided"), (47.0, "undecided"), (46.0, "fails")])
-def test_accuracies_within_a_binomial_error_of_each_other_decide_nothing(judge, ours, expected):
-    """At 50 % of 400 images the error is 2.5 points, of a difference 3.5."""
+def binomial(ours, other, images=IMAGES_EACH):
+    return 1.959964 * 100 * sqrt(sum(p / 100 * (1 - p / 100) / images for p in (ours, other)))
+
+
+@pytest.mark.parametrize("ours,expected", [(58.0, "holds"), (56.0, "undecided"), (44.0, "undecided"), (42.0, "fails")])
+def test_one_seeds_accuracies_within_their_binomial_interval_decide_nothing(judge, ours, expected):
+    """At 50 % of 400 images the standard error is 2.5 points, of a difference 3.5; 1.96 of these are 6.9."""
     said = judge({"ab": AB}, {LINEAR["a"]: ours, LINEAR["b"]: 50.0})
     line, (pair,) = one(said), said["claims-pairs.csv"]
-    assert line["verdict"] == pair["verdict"] == expected and line["rule"] == f"above; noise: {BINOMIAL}"
-    assert float(pair["noise"]) == pytest.approx(100 * sqrt(ours / 100 * (1 - ours / 100) / 400 + 0.25 / 400))
-    assert float(pair["difference"]) == ours - 50 and line["difference"].startswith(f"{ours - 50:+.2f} ± 3.5")
+    assert (
+        line["verdict"] == pair["verdict"] == expected
+        and line["rule"] == "above; binomial interval, 400 images, one seed"
+    )
+    assert float(pair["noise"]) == pytest.approx(binomial(ours, 50), rel=1e-6) and pair["seeds"] == "1"
+    assert float(pair["difference"]) == ours - 50 and line["difference"].startswith(f"{ours - 50:+.2f} ± 6.")
     assert (line["paper"], line["ours"]) == ("40.0 / 30.0", f"{ours} / 50.0")
     assert list(line) == ["claim", "place", "paper", "ours", "difference", "verdict", "rule"]
 
 
-@pytest.mark.parametrize("sd,expected", [(1.0, "holds"), (2.0, "undecided")])
-def test_twice_the_deviation_over_seeds_goes_before_the_binomial_error(judge, sd, expected):
-    """Of a difference of 4: 2 sqrt(sd² + 1) is 2.8 and 4.5."""
-    said = judge({"ab": AB}, {LINEAR["a"]: (54.0, sd), LINEAR["b"]: (50.0, 1.0)})
-    assert one(said)["verdict"] == expected and one(said)["rule"] == f"above; noise: {SEEDS}"
-    assert float(said["claims-pairs.csv"][0]["noise"]) == pytest.approx(2 * sqrt(sd**2 + 1))
+@pytest.mark.parametrize("left,expected", [([57.0, 58.0, 57.9], "holds"), ([57.0, 58.0, 53.0], "undecided")])
+def test_several_seeds_are_compared_pair_by_pair(judge, left, expected):
+    """By SciPy's t test of related samples, whose interval excludes 0 where its p is below 5 %."""
+    right = [50.0, 51.0, 50.5]
+    said = judge({"ab": AB}, {LINEAR["a"]: left, LINEAR["b"]: right}, images=1_000_000)
+    test = stats.ttest_rel(left, right)
+    low, high = test.confidence_interval(0.95)
+    (pair,) = said["claims-pairs.csv"]
+    assert float(pair["difference"]) == pytest.approx((low + high) / 2) and pair["seeds"] == "3"
+    assert float(pair["noise"]) == pytest.approx((high - low) / 2)
+    assert one(said)["rule"] == "above; t interval, 3 seeds, paired"
+    assert one(said)["verdict"] == expected and (test.pvalue < 0.05) == (expected == "holds")
+
+
+def test_what_two_sides_share_cancels_seed_by_seed(judge):
+    """The seeds spread by 10 points, the differences by a tenth: unpaired, three seeds would decide nothing."""
+    left, right = [42.0, 52.1, 62.1], [40.0, 50.0, 60.1]
+    assert stats.ttest_ind(left, right).pvalue > 0.8
+    assert one(judge({"ab": AB}, {LINEAR["a"]: left, LINEAR["b"]: right}, images=1_000_000))["verdict"] == "holds"
+
+
+def test_two_seeds_decide_little(judge):
+    """-2.41, of which two standard deviations are 1.69: one degree of freedom, whose interval is 12.7 standard errors."""
+    left, right = [47.0, 47.6], [49.193, 50.227]
+    assert 2 * np.hypot(stdev(left), stdev(right)) == pytest.approx(1.69, abs=1e-3)
+    line = one(judge({"ab": AB}, {LINEAR["a"]: left, LINEAR["b"]: right}, images=1_000_000))
+    assert line["difference"] == "-2.41 ± 2.76" and line["verdict"] == "undecided"
+    assert line["rule"] == "above; t interval, 2 seeds, paired"
+    steady = judge({"ab": AB}, {LINEAR["a"]: [47.0, 47.6], LINEAR["b"]: [49.4, 50.05]}, images=1_000_000)
+    assert one(steady)["verdict"] == "fails"
+
+
+def test_seeds_that_agree_by_chance_do_not_outdo_the_images(judge):
+    """All are measured on the same images: on 400 of them 4 points are nothing, however little the seeds differ."""
+    said = judge({"ab": AB}, {LINEAR["a"]: [54.0, 54.0, 54.1], LINEAR["b"]: [50.0, 50.0, 50.1]})
+    assert one(said)["verdict"] == "undecided" and one(said)["rule"] == "above; binomial interval, 400 images, 3 seeds"
+    assert float(said["claims-pairs.csv"][0]["noise"]) == pytest.approx(binomial(54.0333, 50.0333), rel=1e-4)
 
 
 def test_seeds_of_one_side_alone_leave_the_rule_of_one_seed(judge):
-    assert BINOMIAL in one(judge({"ab": AB}, {LINEAR["a"]: (60.0, 9.0), LINEAR["b"]: 50.0}))["rule"]
+    line = one(judge({"ab": AB}, {LINEAR["a"]: [60.0, 51.0, 69.0], LINEAR["b"]: 50.0}))
+    assert line["rule"] == "above; binomial interval, 400 images, one seed in common" and line["difference"].startswith(
+        "+10.00"
+    )
     segmented = claim((MIOU["a"], MIOU["b"]))
-    assert FLAT in one(judge({"ab": segmented}, {MIOU["a"]: (60.0, 9.0), MIOU["b"]: 50.0}))["rule"]
+    line = one(judge({"ab": segmented}, {MIOU["a"]: [60.0, 61.0], MIOU["b"]: 50.0}, images=2000))
+    assert line["rule"] == "above; no error known, 1.0 points by convention, one seed in common"
 
 
-@pytest.mark.parametrize("ours,expected", [(11.1, "holds"), (10.9, "undecided"), (9.1, "undecided"), (8.9, "fails")])
-def test_without_an_error_of_its_own_a_point_decides(judge, ours, expected):
-    line = one(judge({"ab": claim((MIOU["a"], MIOU["b"]))}, {MIOU["a"]: ours, MIOU["b"]: 10.0}))
-    assert line["verdict"] == expected and line["rule"] == f"above; noise: {FLAT}"
+def test_of_more_seeds_those_that_both_have_are_compared(judge):
+    said = judge({"ab": AB}, {LINEAR["a"]: [54.0, 55.0, 90.0], LINEAR["b"]: [50.0, 50.6]}, images=1_000_000)
+    assert one(said)["difference"].startswith("+4.20") and one(said)["rule"].endswith(
+        "t interval, 2 seeds in common, paired"
+    )
+
+
+def test_mean_iou_of_several_seeds_has_an_error(judge):
+    segmented, left, right = claim((MIOU["a"], MIOU["b"])), [30.0, 30.4, 30.1], [29.5, 29.8, 29.7]
+    said = judge({"ab": segmented}, {MIOU["a"]: left, MIOU["b"]: right}, images=20)
+    low, high = stats.ttest_rel(left, right).confidence_interval(0.95)
+    assert (
+        float(said["claims-pairs.csv"][0]["noise"]) == pytest.approx((high - low) / 2)
+        and one(said)["verdict"] == "holds"
+    )
+
+
+@pytest.mark.parametrize("images,ours,expected", [
+    (2000, 11.1, "holds"), (2000, 10.9, "undecided"), (2000, 9.1, "undecided"), (2000, 8.9, "fails"), (20000, 10.9, "undecided"),
+    (500, 11.9, "undecided"), (500, 12.1, "holds"), (20, 19.9, "undecided"), (20, 20.1, "holds"),
+])  # fmt: skip
+def test_without_an_error_of_its_own_a_point_counts_on_the_papers_images_and_more_on_fewer(
+    judge, images, ours, expected
+):
+    line = one(judge({"ab": claim((MIOU["a"], MIOU["b"]))}, {MIOU["a"]: ours, MIOU["b"]: 10.0}, images=images))
+    points = f"{max(1, sqrt(2000 / images)):.1f}"
+    assert line["verdict"] == expected
+    assert line["rule"] == f"above; no error known, {points} points by convention, one seed"
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_of_pairs_of_equals_five_in_a_hundred_are_called(n):
+    rng, above = np.random.default_rng(0), Claim.model_validate(claim((LINEAR["a"], LINEAR["b"])))
+    verdicts = []
+    for pair in rng.normal(50, 1, (1000, 2, n)):
+        seeds = [dict(zip("012345", values)) for values in pair]
+        numbers = [claims.Number(None, values.mean(), by_seed) for values, by_seed in zip(pair, seeds)]
+        verdicts.append(claims.compare(above, *numbers)["verdict"])
+    assert all(10 <= verdicts.count(verdict) <= 40 for verdict in ("holds", "fails"))  # 25 are expected
 
 
 def test_margins_of_both_kinds():
@@ -162,7 +243,7 @@ def test_numbers_of_figures_have_errors_over_images_where_they_have_images(judge
 
     models = ["a", "b"]
     figures = {
-        "figure4": (models, {"mse": np.array([[0.04, 0.06, 0.05], [0.01, 0.03, 0.02]])}),
+        "figure4": (models, {"mse": np.array([[0.04, 0.06, 0.055], [0.01, 0.03, 0.02]])}),
         "figure5": (models, {"purity": np.array([0.5, 0.495]), "purity_elsewhere": np.array([0.5, 0.4])}),
         "figure6": (models, {"outside": np.array([[0.4, 0.03], [0.35, 0.04]]), "outside_area": np.array(0.5)}),
     }
@@ -178,19 +259,22 @@ def test_numbers_of_figures_have_errors_over_images_where_they_have_images(judge
     }
     said = judge(stated, {}, figures)
     found = [(line["verdict"], line["rule"]) for line in said["claims.csv"]]
-    images, flat, lacking = f"above; noise: {IMAGES}", f"above; noise: {FLAT}", "above; not run at this scale, without "
-    assert found == [("holds", images), ("undecided", flat), ("holds", flat), ("undecided", images), ("holds", images),
+    images, lacking = "above; interval over images, one seed", "above; not run at this scale, without "
+    flat = "above; no error known, 1.0 points by convention, one seed"
+    paired = "above; t interval, 3 images, paired, one seed"
+    assert found == [("holds", paired), ("undecided", flat), ("holds", flat), ("undecided", images), ("holds", images),
                      *(("not run", lacking + models) for models in ("a, b", "c", "a, b"))]  # fmt: skip
     numbers = [(float(pair["difference"]), float(pair["noise"])) for pair in said["claims-pairs.csv"][:5]]
-    error = sqrt(2) / sqrt(3)  # of both, of three images a hundredth apart
-    assert numbers == [pytest.approx(each) for each in [(3, error), (0.5, 1), (10, 1), (5, 5), (15, 4)]]
+    low, high = stats.ttest_rel([4, 6, 5.5], [1, 3, 2]).confidence_interval(0.95)  # image by image
+    expected = [((low + high) / 2, (high - low) / 2), (0.5, 1), (10, 1), (5, 1.959964 * 5), (15, 1.959964 * 4)]
+    assert numbers == [pytest.approx(each, rel=1e-6) for each in expected]
     assert {line["paper"] for line in said["claims.csv"]} == {""}
 
 
 def test_a_single_image_has_no_error(judge):
     stated = {"mse": claim((("figure4", "a", "mse"), ("figure4", "b", "mse")))}
     line = one(judge(stated, {}, {"figure4": (["a", "b"], {"mse": np.array([[0.04], [0.02]])})}))
-    assert (line["verdict"], line["rule"]) == ("holds", f"above; noise: {FLAT}")
+    assert (line["verdict"], line["rule"]) == ("holds", "above; no error known, 1.0 points by convention, one seed")
 
 
 def test_order_is_spearmans_and_kendalls_with_ties(judge):
@@ -212,5 +296,5 @@ def test_markdown_and_latex_say_the_same(judge, tmp_path):
     cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
     assert cells[:4] == [r"A \| b is better", "§4, Table 1", "40.0 / 30.0", "60.0 / 50.0"] and cells[5] == "holds"
     assert re.findall(r"\\(?:begin|end)\{(\w+)\}", latex) == ["longtable", "longtable"]
-    assert r"\S{}4, Table 1 & 40.0 / 30.0 & 60.0 / 50.0 & +10.00 $\pm$ 3.50 & holds & above" in latex
+    assert r"\S{}4, Table 1 & 40.0 / 30.0 & 60.0 / 50.0 & +10.00 $\pm$ 6.86 & holds & above" in latex
     assert "one seed" in markdown and (tmp_path / "out/order.md").read_text().count("table1") == 2

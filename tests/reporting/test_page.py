@@ -100,6 +100,26 @@ def test_it_opens_with_the_summary_the_claims_and_the_figures_to_see_first(tmp_p
     assert html.count('id="figure4"') == 1 and "2 models of the paper’s, at this scale" in html
 
 
+@pytest.mark.parametrize("changes,shown", [
+    ({}, "<dt>Seed</dt><dd>7</dd>"),
+    ({"seeds": [7, 1, 2]}, "<dt>Seeds</dt><dd>7, 1, 2</dd>"),
+    ({"seeds": [7, 1], "only": ["random-b", "mae-b-300", "beit-b-300", "cae-b-300"],
+      "models": PARAMS["models"] | {"cae-b-300": PARAMS["models"]["cae-b-300"] | {"seeds": [7, 1, 2]}}},
+     "<dt>Seeds</dt><dd>7, 1 of 3 models; 7, 1, 2 of 1 model</dd>"),
+])  # fmt: skip
+def test_the_summary_names_all_seeds(tmp_path, inputs, changes, shown):
+    assert shown in write(tmp_path, inputs, **changes)
+
+
+def test_the_rule_of_the_claims_stands_below_them(tmp_path, inputs):
+    (tmp_path / "claims.csv").write_text(CLAIMS)
+    section = (
+        write(tmp_path, [*inputs, tmp_path / "claims.csv"]).split('<section id="claims">')[1].split("</section>")[0]
+    )
+    assert "95 % confidence interval of the difference" in section and "McNemar" in section
+    assert "confidence interval" not in write(tmp_path, inputs)
+
+
 def test_a_number_leads_to_what_made_it(tmp_path, inputs):
     html = write(tmp_path, inputs)
     links = re.findall(r'<td[^>]*><a href="#([^"]*)">([^<]*)</a></td>', html)

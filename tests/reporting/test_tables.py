@@ -330,11 +330,21 @@ def test_seeds_become_a_mean_with_its_spread(make):
     assert float(rows["random-s"]["linear_sd"]) == pytest.approx(0.5**0.5) and rows["random-s"]["linear_n"] == "2"
     assert [rows["random-s"][f"attentive{what}"] for what in ("", "_sd", "_n")] == ["", "", ""]
     text = (folder / "table1.md").read_text()
-    assert rows_of(text)[4] == ["CAE", "3", "300", "21.9 ± 1.8", "51.8", "30.0 ± 0.0", "65.0"]
-    assert "\na ± b: mean and sample standard deviation of 2 or 3 seeds.\n" in text
-    assert r"\textbf{21.9 $\pm$ 1.8} & 51.8" in (folder / "table1.tex").read_text()
+    assert rows_of(text)[4] == ["CAE", "3", "300", "21.9 ± 1.8 (3)", "51.8", "30.0 ± 0.0 (3)", "65.0"]
+    assert "11.5 ± 0.7 (2)" in text
+    assert "\na ± b (n): mean and sample standard deviation of n seeds.\n" in text
+    assert r"\textbf{21.9 $\pm$ 1.8 (3)} & 51.8" in (folder / "table1.tex").read_text()
     table = Table.model_validate(TABLES["table1"])  # as the page reads it
-    assert list(tables.cells_as_text(pd.read_csv(folder / "table1.csv"), table)["LIN", "ours"])[1] == "21.9 ± 1.8"
+    assert list(tables.cells_as_text(pd.read_csv(folder / "table1.csv"), table)["LIN", "ours"])[1] == "21.9 ± 1.8 (3)"
+
+
+def test_a_caption_names_the_number_of_seeds_where_it_is_the_same_for_all(make):
+    text = (make({("cae-s", "linear"): 20.0, ("cae-s@1", "linear"): 22.0}) / "table1.md").read_text()
+    assert "21.0 ± 1.4 |" in text and "\na ± b: mean and sample standard deviation of 2 seeds.\n" in text
+    text = (
+        make({("cae-s", "linear"): 20.0, ("cae-s@1", "linear"): 22.0, ("random-s", "linear"): 1.0}) / "table1.md"
+    ).read_text()
+    assert "\na ± b: mean and sample standard deviation of 2 seeds; a number without ±: of one seed.\n" in text
 
 
 def test_each_seed_says_where_its_number_comes_from(make):
