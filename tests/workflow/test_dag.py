@@ -289,7 +289,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale, monkeypatch):
         ("scale: demo", "scale: demo", ["--config", "sede=1"], "--config: unknown key 'sede'; did you mean 'seed'?"),
         ("scale: demo", "scale: demo", ["--config", "imagenet=/x"], "imagenet.*data/demo/imagenet"),
         ("scale: demo", "scale: x$(touch pwned)", [], "params/demo.yaml: scale: not a name: "),
-        ("base: paper.yaml", "base: papers.yaml", [], "params/papers.yaml: no such params file"),
+        ("base: paper.yaml", "base: papers.yaml", [], "params/demo.yaml: base: papers.yaml: no such params file"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_in_a_line(tree, old, new, arguments, message):

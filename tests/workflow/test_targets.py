@@ -44,6 +44,28 @@ def test_misspelt_targets_are_told_with_the_nearest(tree):
     assert "Traceback" not in text and "MissingRule" not in text and len(text.splitlines()) == len(TOLD) + 5
 
 
+def test_every_option_that_names_targets_or_rules_is_checked(tree):
+    options = ["--until", "pretrian", "--omit-from", "figure11", CELL.replace("300", "30"), "--prioritize", "tabel3"]
+    options += ["--set-threads", "probee=1", "probe=1", "--set-resources", "sgment:mem_mb=3", "--groups", "dtect=a"]
+    options += ["--batch", "pge=1/2", "--allowed-rules", "tabble", "table", "--consider-ancient", "pag=0"]
+    text = tree.run("snakemake", "--dry-run", *options, status=1)
+    for told in (
+        "pretrian: no file or rule pretrian in scale demo; did you mean pretrain?",
+        "figure11: no figure figure11 in scale demo; did you mean figure1?",
+        f"{CELL.replace('300', '30')}: no model cae-b-30 in scale demo; did you mean {CELL}?",
+        "tabel3: no table tabel3 in scale demo; did you mean table3?",
+        "--set-threads: probee: no file or rule probee in scale demo; did you mean probe?",
+        "--set-resources: sgment: no file or rule sgment in scale demo; did you mean segment?",
+        "--groups: dtect: no file or rule dtect in scale demo; did you mean detect?",
+        "--consider-ancient: pag: no file or rule pag in scale demo; did you mean page?",
+        "--allowed-rules: tabble: no file or rule tabble in scale demo; did you mean table?",
+        "--batch: pge: no file or rule pge in scale demo; did you mean page?",
+    ):
+        assert f"\n{told}\n" in text, text
+    assert "Traceback" not in text
+    tree.dry_run("--omit-from", "pretrain", "--set-threads", "probe=1", "--groups", "detect=a", "--", "table1")
+
+
 def test_what_a_scale_leaves_out_is_told_with_the_reason(tree):
     (tree.path / "params/mine.yaml").write_text("base: demo.yaml\nonly: [mae-b-1600]\ndatasets: {ade20k: null}\n")
     cell = "results/demo/evaluate/linear/cae-b-300.json"

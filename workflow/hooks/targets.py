@@ -1,4 +1,4 @@
-"""Targets that nothing makes, told with the nearest one that something makes, before Snakemake plans."""
+"""Targets and rules that there are none of, told with the nearest that there is, before Snakemake plans."""
 
 import re
 import sys
@@ -12,14 +12,25 @@ from snakemake.cli import get_argument_parser
 from cae.errors import UserError
 from workflow.plan import Plan, one_of
 
+TARGETS = "targets", "forcerun", "until", "omit_from", "prioritize"  # options that name files or rules
+RULES = (
+    "set_threads",
+    "set_resources",
+    "groups",
+    "consider_ancient",
+    "allowed_rules",
+    "preemptible_rules",
+)  # rules alone
 NUMBER = r"\d+\.?\d*(?:e-?\d+)?"
 
 
 def check_targets(rules: list, plan: Plan) -> None:
-    """UserError says of every target of the command line that none of Snakemake's rules makes what is wrong with it."""
+    """Raise UserError where the command line names a target or a rule that there is none of, with the nearest that there is."""
+    if not (given := _command_line()):
+        return
     names, outputs = [rule.name for rule in rules], [output for rule in rules for output in rule.output]
     wrong = []
-    for target in _asked():
+    for target in (target for option in TARGETS for target in getattr(given, option)):
         path = relpath(target)
         if target in names:
             continue
@@ -28,17 +39,23 @@ def check_targets(rules: list, plan: Plan) -> None:
         elif not any(output.match(path) for output in outputs):
             valid = [file for output in outputs for file in _files(str(output))] if "/" in target else names
             wrong.append(f"{target}: {_missed(path, valid, plan)}")
+    for option in RULES:  # Snakemake passes over those that it does not know
+        for name in getattr(given, option) or ():
+            if name not in names:
+                wrong.append(f"--{option.replace('_', '-')}: {name}: {_missed(name, names, plan)}")
+    if given.batch and given.batch.rulename not in names:
+        wrong.append(f"--batch: {given.batch.rulename}: {_missed(given.batch.rulename, names, plan)}")
     if wrong:
         raise UserError("\n".join(wrong))
 
 
-def _asked() -> list[str]:
-    """Targets of the command line, read by Snakemake's own parser: it shows them to no Snakefile."""
+def _command_line():
+    """Return the command line's options as Snakemake's own parser reads them, since a Snakefile cannot ask for them; None where
+    Snakemake was called from Python."""
     program = Path(sys.argv[0])
-    if "snakemake" not in (program.stem, program.parent.name):  # called from Python
-        return []
-    given, _ = get_argument_parser().parse_known_args(sys.argv[1:])
-    return [target for group in (given.targets, given.forcerun, given.until, given.prioritize) for target in group]
+    if "snakemake" not in (program.stem, program.parent.name):
+        return None
+    return get_argument_parser().parse_known_args(sys.argv[1:])[0]
 
 
 def _files(pattern: str) -> list[str]:
