@@ -66,7 +66,7 @@ def pooling(config: dict) -> list[str]:
             "`model` averages the patches and normalises their mean (`fc_norm`), as it was trained. With "
             '`global_pool="token"` timm looks for another norm (`norm`), which this file does not have.'
         ]
-    forbid = "use_fc_norm" if config["architecture"].startswith("beit") else "fc_norm"
+    forbid = "use_fc_norm" if config["architecture"].startswith("beit_") else "fc_norm"
     line = f'model = timm.create_model("local-dir:.", pretrained=True, global_pool="avg", {forbid}=False).eval()'
     return [
         "`model` takes the class token, after the last norm (`norm`). To take the mean of the patches, after the same norm:",

@@ -122,12 +122,13 @@ def convert(checkpoint: Mapping, params: Release) -> Converted:
     that these are not.
     """
     p, out = params, Converted()
-    state, out.dropped = state_dict(checkpoint, ("teacher",) if p.method == "dino" else ())
+    teacher = p.method == "dino"  # whose public code evaluates it
+    state, out.dropped = state_dict(checkpoint, ("teacher",) if teacher else ())
     refuse_other_models(state, p.method, PAGES[p.method])
     package, dropped = package_of(state), []
     if package:
-        refuse_unknown_encoder(package, state, p.method, PAGES[p.method])
-        state, inside = rename(state, package.rules_of(p.method), out.dropped)
+        refuse_unknown_encoder(package, state, p.method, teacher, PAGES[p.method])
+        state, inside = rename(state, package.rules_of(teacher), out.dropped)
         state = fuse_projections(state, inside)
         out.notes += [f"The file is of {package.name}. {package.note}"]
     else:

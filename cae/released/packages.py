@@ -31,15 +31,17 @@ class Package:
     # Whether pixels are normalised by ImageNet's statistics, whatever the method; None: as the method's public code.
     imagenet_statistics: bool | None = None
 
-    def rules_of(self, method: str) -> tuple[tuple[str, str | None], ...]:
+    def rules_of(self, teacher: bool) -> tuple[tuple[str, str | None], ...]:
+        """The rules, and of a package that keeps several encoders those that leave one: the teacher or the student."""
         if not self.several:
             return self.rules
-        encoder = self.encoder_of(method)
+        encoder = encoder_of(teacher)
         return ((rf"^(?!({encoder})\.)", None), (rf"^({encoder})\.", ""), *self.rules)
 
-    def encoder_of(self, method: str) -> str:
-        """A pattern of the module that the method's public code evaluates: of DINO the teacher, of the others the student."""
-        return "teacher_backbone|momentum_backbone" if method == "dino" else "backbone"
+
+def encoder_of(teacher: bool) -> str:
+    """A pattern of the module that holds the encoder."""
+    return "teacher_backbone|momentum_backbone" if teacher else "backbone"
 
 
 PIXELS = "The file does not record how pixels were normalised; ImageNet's statistics are taken, the package's default."
@@ -124,11 +126,14 @@ def refuse_other_models(names, method: str, page: str) -> None:
             raise UserError(f"{what} (it has {name}), no pretrained encoder of {method}; take one from {page}")
 
 
-def refuse_unknown_encoder(package: Package, names, method: str, page: str) -> None:
-    """Raise UserError where `names`, of a package that keeps several encoders, hold none that the method pretrained."""
+def refuse_unknown_encoder(package: Package, names, method: str, teacher: bool, page: str) -> None:
+    """Raise UserError where `names`, of a package that keeps several encoders, hold none that the method pretrained.
+
+    `teacher`: whether the method's public code evaluates its teacher.
+    """
     if not package.several:
         return
-    wanted = package.encoder_of(method)
+    wanted = encoder_of(teacher)
     if not any(re.match(rf"({wanted})\.", name) for name in names):
         found = sorted({name.split(".")[0] for name in names})
         raise UserError(f"a file of {package.name} with {', '.join(found)}; of {method} {wanted.replace('|', ' or ')} is taken: "
