@@ -12,11 +12,19 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from cae.data import few_labels
-from cae.data.manifests import verify
+from cae.data.manifests import check_batches
 from cae.errors import UserError
 from cae.params import validate
 from cae.reporting.figures import caption_of, module_of
-from workflow.hooks import failures, interruption, lock, progress, slurm
+from workflow.hooks import (
+    changed_data,
+    failures,
+    interruption,
+    lock,
+    progress,
+    records,
+    slurm,
+)
 from workflow.code_hash import code_hash
 from workflow.plan import (
     DETECTORS,
@@ -37,17 +45,28 @@ try:
     said = read_params(workflow.configfiles, workflow.config_settings.config)
     P = validate(said)
     plan = Plan(P, said=said)
+    records.keep(workflow, P.scale)
+    records.replace_hard_links()
     if workflow.is_main_process:  # jobs of a cluster read this file again
-        trained_on = {
-            f"data/{P.scale}/{name}.json": plan.batches[name] for name in P.datasets
+        datasets = {
+            f"data/{P.scale}/{name}.json": P.datasets[name] for name in P.datasets
         }
-        verify(trained_on)
+        outdated = changed_data.outdated(datasets, records.folder_of(P.scale))
+        changed_data.list_anew(workflow, outdated)
+        trained_on = {
+            path: plan.batches[Path(path).stem]
+            for path in datasets
+            if path not in outdated
+        }
+        check_batches(trained_on)
         few_labels.check(trained_on)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 for name, reason in plan.left_out.items():
     print(f"{name} is left out: {reason}", file=sys.stderr)
 if workflow.is_main_process:
+    for path, differences in outdated.items():
+        print(changed_data.describe(path, datasets[path], differences), file=sys.stderr)
     for reason, models in plan.rows_left_out.items():
         print(f"Rows not run: {', '.join(models)}: {reason}", file=sys.stderr)
 

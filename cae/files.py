@@ -57,14 +57,19 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, data) -> None:
     """Write JSON; UserError where a number is NaN or infinite, which JSON does not have."""
     try:
-        text = json.dumps(data, indent=1, allow_nan=False)
+        text = json_text(data)
     except ValueError:
         for keys, number in _not_finite(data):
             raise UserError(
                 f"{path}: {keys} would be {number}, which JSON does not have; nothing is written. Check what it is computed from"
             ) from None
         raise
-    write_text(path, text + "\n")
+    write_text(path, text)
+
+
+def json_text(data) -> str:
+    """Return the text that `write_json` writes; ValueError where a number is NaN or infinite."""
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
 def _not_finite(data, keys: str = "") -> Iterator[tuple[str, float]]:

@@ -53,7 +53,7 @@ OPTIONAL = {
 # Of those that a person calls, not a job.
 BY_HAND = {
     "params": dict(type=Path, nargs="+", default=[], metavar="FILE", help="a scale's file (Snakemake's --configfile)"),
-    "output": dict(type=Path, default=Path("dvc.yaml")),
+    "output": dict(type=Path, help="by rule dvc.yaml for the demo, dvc/<scale>/dvc.yaml for any other scale"),
     "config": dict(nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's"),
     "rates": dict(type=Path, nargs="+", default=[], metavar="FILE", help="images/s, a file for each kind of GPU"),
     "flops": dict(type=float, help="FLOP/s of a GPU in bfloat16, where no images/s are given"),

@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from cae.data.changes import changes
 from cae.data.datasets import expand
 from cae.data.image_checks import check_image, notes, refuse_dark, refuse_unlabelled
 from cae.data.layouts import layout_of, listing
 from cae.errors import UserError
-from cae.files import read_json, text_hash, write_json
+from cae.files import json_text, read_json, text_hash, write_text
 from cae.progress import note, progress
 
 SKIPPED = 0.01  # of all images, the largest share that may be left out: with more, something else is wrong
@@ -75,13 +74,28 @@ def index(
     refuse_unlabelled(root, images)
     for text in notes(root, images):
         note(text)
+    write_text(output, _text(layout, root, names, splits))
+
+
+def unchecked_text(layout: str, root: str, classes: int | None) -> str:
+    """Return what `index` writes where it finds no fault, without opening an image: files are listed, and their sizes read."""
+    names, splits = listing(layout_of(layout), expand(root), classes)
+    for split in splits.values():
+        for known in ("left_out", "sizes"):  # not part of a manifest
+            split.pop(known, None)
+    return _text(layout, root, names, splits)
+
+
+def _text(layout: str, root: str, names: list[str], splits: dict) -> str:
+    """Return a manifest's text; `splits`: as they are listed."""
+    folder, layout_file = expand(root), layout_of(layout)
     for name, split in splits.items():
         split["bytes"] = [(folder / path).stat().st_size for path in split["images"]]
         if "annotations" not in split and hasattr(layout_file, "annotations_hash"):
             split["annotations"] = layout_file.annotations_hash(folder, name, split["images"])
     content = {"layout": layout, "classes": names, "splits": splits}
     fingerprint = text_hash(json.dumps(content | {"splits": _listed(splits)}, sort_keys=True))
-    write_json(output, {"root": root, "fingerprint": fingerprint, **content})
+    return json_text({"root": root, "fingerprint": fingerprint, **content})
 
 
 def _listed(splits: dict[str, dict]) -> dict[str, dict]:
@@ -114,18 +128,14 @@ def too_large(batches: dict[str, int], split: dict) -> list[str]:
     ]
 
 
-def verify(manifests: dict[str, dict[str, int]]) -> None:
-    """Raise UserError where a manifest that exists is not of its data set any more, or has too few images for a batch.
+def check_batches(manifests: dict[str, dict[str, int]]) -> None:
+    """Raise UserError where a batch is larger than the training images that a manifest lists.
 
-    `manifests`: of each file, the batches trained on its data set (see `index`).
+    `manifests`: for each file, the batches trained on its data set (see `index`). Files that do not exist are left to `index`.
     """
     wrong = []
     for path, batches in manifests.items():
         if Path(path).exists():
-            data = read_json(path)
-            if changed := changes(data):
-                wrong += [f"{path}: the data set below {data['root']} is another than when this was made:", *changed]
-                wrong += [f"bring it back (or name its root), or index it anew: `rm {path}`, then the same command"]
-            wrong += too_large(batches, next(iter(data["splits"].values())))
+            wrong += too_large(batches, next(iter(read_json(path)["splits"].values())))
     if wrong:
         raise UserError("\n".join(wrong))

@@ -1,10 +1,8 @@
 """What Snakemake plans, in a copy of the repository where nothing has been made."""
 
 import functools
-import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -298,23 +296,6 @@ def test_a_mistake_is_told_in_a_line(tree, old, new, arguments, message):
     tree.edit("params/demo.yaml", new, old)
     assert re.search(message.replace("?", r"\?"), text)
     assert "Traceback" not in text and len(text.splitlines()) <= 5
-
-
-def test_a_data_set_that_changed_is_told_by_a_dry_run(tree):
-    root, manifest = tree.path / "data/demo/imagenet", tree.path / "data/demo/imagenet.json"
-    for name in ("train/one/a.jpg", "train/two/b.jpg", "val/one/c.jpg", "val/two/d.jpg"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text("of this size")
-    splits = {"train": {"images": ["train/one/a.jpg", "train/two/b.jpg"], "labels": [0, 1], "bytes": [12, 12]},
-              "val": {"images": ["val/one/c.jpg", "val/two/d.jpg"], "labels": [0, 1], "bytes": [12, 13]}}  # fmt: skip
-    manifest.write_text(json.dumps({"root": "data/demo/imagenet", "layout": "imagenet", "splits": splits}))
-    text = tree.run("snakemake", "--dry-run", "figure3", status=1)
-    assert "val: 1 images of another size, first val/two/d.jpg" in text
-    assert (
-        "`rm data/demo/imagenet.json`" in text and "recipes.cae.batch_size: 32 is above the 2 training images" in text
-    )
-    assert "Traceback" not in text
-    shutil.rmtree(tree.path / "data")
 
 
 def test_the_path_of_a_data_set_reaches_jobs_and_is_no_param(tree):

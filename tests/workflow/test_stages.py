@@ -1,4 +1,4 @@
-"""dvc.yaml is what the DAG says; other scales have theirs, and data that lie elsewhere are versioned by their manifests."""
+"""dvc.yaml is what the DAG says; each other scale has its own, and data that lie elsewhere are versioned by their manifests."""
 
 import os
 import subprocess
@@ -24,8 +24,8 @@ def test_the_committed_stages_are_those_of_the_dag(tree):
 
 
 def test_a_cache_too_large_to_copy_is_versioned_by_its_manifest(tree):
-    tree.run(sys.executable, "-c", WRITE, "--params", "params/paper.yaml", "--output", "written.yaml")
-    stages = yaml.safe_load((tree.path / "written.yaml").read_text())["stages"]
+    assert tree.run(sys.executable, "-c", WRITE, "--params", "params/paper.yaml").endswith("dvc/paper/dvc.yaml\n")
+    stages = yaml.safe_load((tree.path / "dvc/paper/dvc.yaml").read_text())["stages"]
     outs = {name: [next(iter(out)) for out in stage["outs"]] for name, stage in stages.items()}
     manifest = "results/paper/tokens/dalle/manifest.json"
     assert manifest in outs["tokens"] and manifest in stages["pretrain"]["deps"]
@@ -34,20 +34,40 @@ def test_a_cache_too_large_to_copy_is_versioned_by_its_manifest(tree):
     assert "--configfile params/paper.yaml -- tokens" in stages["tokens"]["cmd"]
 
 
-def test_another_scale_is_reproduced_and_its_images_are_versioned_by_their_manifest(tmp_path):
+def test_another_scale_is_reproduced_beside_the_demo_and_its_images_are_versioned_by_their_manifest(tmp_path):
     tree = copy(tmp_path / "tree")
     (tree.path / "params/mine.yaml").write_text(MINE)
     tree.run(sys.executable, "-c", WRITE, "--params", "params/mine.yaml")
+    assert (tree.path / "dvc.yaml").read_text() == (ROOT / "dvc.yaml").read_text()
     tree.run("git", "init", "--quiet")
-    text = tree.run("dvc", "repro", "pretrain")
-    assert [text.count(f"Running stage '{name}'") for name in ("data", "tokens", "pretrain")] == [1, 0, 1]
+    text = tree.run("dvc", "repro", "dvc/mine/dvc.yaml:pretrain")
+    assert [text.count(f"Running stage 'dvc/mine/dvc.yaml:{name}'") for name in ("data", "tokens", "pretrain")] == [
+        1,
+        0,
+        1,
+    ]
     assert [path.name for path in (tree.path / "data/mine").iterdir()] == ["imagenet.json"]
     assert [path.name for path in (tree.path / "results").iterdir()] == ["mine"]
-    locked = yaml.safe_load((tree.path / "dvc.lock").read_text())["stages"]
+    assert not (tree.path / "dvc.lock").exists()
+    locked = yaml.safe_load((tree.path / "dvc/mine/dvc.lock").read_text())["stages"]
     assert [out["path"] for stage in locked.values() for out in stage["outs"]] == ["data/mine", "results/mine/pretrain"]
     assert tree.dry_run("--configfile", "params/mine.yaml", "--", "pretrain").keys() <= {
         "pretrain"
     }  # where no image is
+    assert [path.name for path in (tree.path / ".snakemake/metadata").iterdir()] == []  # the demo's records
+    assert any((tree.path / ".snakemake/metadata-mine").iterdir())
+    listed = tree.run("dvc", "stage", "list", "--all", "--name-only").split()
+    assert {"report", "dvc/mine/dvc.yaml:report"} <= {*listed}  # no output of one is the other's
+
+
+@pytest.mark.parametrize("scale", ["small", "photos-gpu"])
+def test_no_two_stages_have_the_same_output(tree, scale):
+    """Though a figure shows models that no table has."""
+    tree.run(sys.executable, "-c", WRITE, "--params", f"params/{scale}.yaml")
+    stages = yaml.safe_load((tree.path / f"dvc/{scale}/dvc.yaml").read_text())["stages"]
+    outs = [next(iter(out)) for stage in stages.values() for out in stage["outs"]]
+    assert len(outs) == len(set(outs)) > 10
+    assert {name for name, stage in stages.items() if stage.get("always_changed")} == {"data"}
 
 
 @pytest.mark.parametrize(("profile", "cores"), [("slurm", []), ("", ["--cores", "all"])])

@@ -18,6 +18,12 @@ rule evaluate:
             f"results/{P.scale}/evaluate/{protocol}/{model}.json"
             for protocol, model in plan.cells
         ],
+        [
+            f"results/{P.scale}/{file}"
+            for figure in plan.figures
+            for file in plan.drawn_from[figure]
+            if file.startswith("evaluate/")
+        ],
     localrule: True
 
 

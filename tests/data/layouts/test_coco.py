@@ -7,7 +7,7 @@ import pytest
 
 from cae.data.detection import Instances
 from cae.data.layouts.coco import SHOWN
-from cae.data.manifests import index, verify
+from cae.data.manifests import check_batches, index
 from cae.errors import UserError
 from tests.data.conftest import ANNOTATIONS, CATEGORIES, CROWD, HEIGHT, WIDTH, annotation, image
 
@@ -140,7 +140,7 @@ def test_a_batch_is_of_images_that_have_something_to_learn(write_coco):
     with pytest.raises(UserError, match=told):
         write_coco(batches={"coco.batch_size": 3})
     with pytest.raises(UserError, match=told):
-        verify({str(manifest): {"coco.batch_size": 3}})
+        check_batches({str(manifest): {"coco.batch_size": 3}})
 
 
 def test_a_file_of_annotations_that_is_cut_off_or_missing_is_to_be_got_again(write_coco, tmp_path):
