@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import sys
 from pathlib import Path
 
 from workflow.hooks.describe import last_lines, short_name
