@@ -89,7 +89,9 @@ def _looked_up(module: str, chain: tuple[str, ...]) -> list[tuple[str, str]]:
         return [(module, first)]
     if first in parts.imports:
         return _resolved(parts.imports[first], tuple(rest))
-    return [(_source(value), EVERYTHING) for key, value in parts.imports.items() if key.startswith("*") and _source(value)]
+    return [
+        (_source(value), EVERYTHING) for key, value in parts.imports.items() if key.startswith("*") and _source(value)
+    ]
 
 
 def _resolved(full: str, rest: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -187,7 +189,10 @@ def _imports_within(node: ast.AST, module: str) -> dict[str, str]:
                 found[alias.asname] = alias.name
             else:
                 package = alias.name.partition(".")[0]
-                found |= {package: package, f".{alias.name}": alias.name}  # no code has this name; the import runs all the same
+                found |= {
+                    package: package,
+                    f".{alias.name}": alias.name,
+                }  # no code has this name; the import runs all the same
     return found
 
 
