@@ -131,7 +131,11 @@ HARMLESS = {
     "a docstring": ("cae/data/views.py", '"""Random resized crops', '"""Crops'),
     "the message of an error": ("cae/data/datasets.py", "image is missing; restore it", "image is gone; restore it"),
     "a new layout": ("cae/data/layouts/flowers.py", "", 'SPLITS = "train", "test"\n'),
-    "a new function of random numbers": ("cae/data/rng.py", "def _mix(", "def normals(n):\n    return n\n\n\ndef _mix("),
+    "a new function of random numbers": (
+        "cae/data/rng.py",
+        "def _mix(",
+        "def normals(n):\n    return n\n\n\ndef _mix(",
+    ),
     "a new schedule": ("cae/training/optim.py", "def cosine(", "def constant(step):\n    return 1.0\n\n\ndef cosine("),
     "a new pretraining method": ("cae/methods/new.py", "", "class New:\n    pass\n\n\nbuild = New\n"),
     "a new part of methods": ("cae/methods/parts/new.py", "", "BINS = 9\n"),
