@@ -12,7 +12,7 @@ from cae.data.coco.outlines import finite, outline_fault, short
 from cae.data.coco.reading import sizes_of
 
 PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow refuses larger images
-NAMES = {int: "an integer", str: "text", list: "a list"}
+NAMES = {int: "an integer", str: "text"}
 
 
 def category_faults(data: dict) -> dict[str, list[str]]:
@@ -31,7 +31,7 @@ def annotation_faults(data: dict) -> dict[str, list[str]]:
     """
     sizes = sizes_of(data)
     categories = {category["id"] for category in data["categories"]}
-    keys = {"id": int, "image_id": int, "category_id": int, "bbox": list}
+    keys = {"id": int, "image_id": int, "category_id": int}
     return _faults(data["annotations"], keys, lambda each: _annotation_fault(each, sizes, categories), once=("id",))
 
 
@@ -74,7 +74,6 @@ def _image_fault(image: dict) -> tuple[str, str] | None:
 
 
 def _annotation_fault(annotation: dict, sizes: dict[int, tuple], categories: set[int]) -> tuple[str, str] | None:
-    box = annotation["bbox"]
     if annotation["id"] == 0:
         return "`id` is 0, which is no object to COCO's evaluator: count from 1", ""
     if annotation["image_id"] not in sizes:
@@ -83,8 +82,12 @@ def _annotation_fault(annotation: dict, sizes: dict[int, tuple], categories: set
         return "its category is not listed", f"category {annotation['category_id']}"
     if "iscrowd" in annotation and annotation["iscrowd"] not in (0, 1):
         return "`iscrowd` is neither 0 nor 1", repr(annotation["iscrowd"])
-    if len(box) != 4 or not finite(box) or min(box[2:]) < 0:
-        return "`bbox` is not left, top, width and height in pixels", str(box)
+    if "bbox" in annotation and not _is_box(box := annotation["bbox"]):
+        return "`bbox` is not left, top, width and height in pixels", short(box)
     if "area" in annotation and (not finite([annotation["area"]]) or annotation["area"] < 0):
         return "`area` is no number of pixels", repr(annotation["area"])
     return outline_fault(annotation.get("segmentation"), *sizes[annotation["image_id"]])
+
+
+def _is_box(box) -> bool:
+    return isinstance(box, list) and len(box) == 4 and finite(box) and min(box[2:]) >= 0

@@ -9,7 +9,11 @@ from pycocotools import mask
 from cae.data.layouts.parts import WrongLayout
 from cae.errors import UserError
 
-DEFAULTS = {"iscrowd": "0, no crowd", "area": "the area of the outline"}  # of COCO's own tools
+DEFAULTS = {  # of COCO's own tools
+    "iscrowd": "0, no crowd",
+    "bbox": "the box around the outline",
+    "area": "the area of the outline",
+}
 
 
 def read_instances(path: Path) -> dict:
@@ -42,8 +46,7 @@ def complete(data: dict) -> Counter:
         for key in DEFAULTS:
             if key not in annotation:
                 missing[key] += 1
-                size = sizes[annotation["image_id"]]
-                annotation[key] = 0 if key == "iscrowd" else _area(annotation["segmentation"], *size)
+                annotation[key] = _default(key, annotation["segmentation"], *sizes[annotation["image_id"]])
     return missing
 
 
@@ -52,8 +55,11 @@ def sizes_of(data: dict) -> dict[int, tuple[int, int]]:
     return {image["id"]: (image["width"], image["height"]) for image in data["images"]}
 
 
-def _area(outline: list | dict, width: int, height: int) -> float:
-    return float(mask.area(as_rle(outline, width, height)))
+def _default(key: str, outline: list | dict, width: int, height: int) -> float | list[float]:
+    if key == "iscrowd":
+        return 0
+    rle = as_rle(outline, width, height)
+    return float(mask.area(rle)) if key == "area" else mask.toBbox(rle).tolist()
 
 
 def as_rle(outline: list | dict, width: int, height: int) -> dict:

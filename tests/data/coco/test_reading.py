@@ -31,15 +31,18 @@ def test_a_key_that_is_there_twice_is_named(tmp_path):
 @pytest.mark.parametrize("segmentation", [
     outline(*BOX), [*outline(*BOX), *outline(32, 5, 4, 4)], CROWD, {"size": [40, 60], "counts": [100, 50, 2250]}
 ])  # fmt: skip
-def test_a_missing_area_is_that_of_the_mask_and_a_missing_iscrowd_is_0(segmentation):
+def test_a_missing_area_or_box_is_that_of_the_mask_and_a_missing_iscrowd_is_0(segmentation):
     given = annotation(1, 11, segmentation=segmentation)
-    bare = {key: value for key, value in given.items() if key not in ("iscrowd", "area")}
+    bare = {key: value for key, value in given.items() if key not in ("iscrowd", "area", "bbox")}
     data = {"images": [image(11)], "annotations": [given, bare], "categories": []}
-    assert complete(data) == {"iscrowd": 1, "area": 1}
+    assert complete(data) == {"iscrowd": 1, "area": 1, "bbox": 1}
     coco = COCO()
     coco.dataset = data
     coco.createIndex()
-    assert bare["area"] == coco.annToMask(given).sum() and bare["iscrowd"] == 0
+    pixels = coco.annToMask(given)
+    rows, columns = np.nonzero(pixels)
+    assert bare["area"] == pixels.sum() and bare["iscrowd"] == 0
+    assert bare["bbox"] == [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
     assert given["area"] == BOX[2] * BOX[3]  # what is there is left alone
 
 
@@ -52,4 +55,4 @@ def test_results_of_pycocotools_get_the_same_defaults():
     ours = {"image_id": 11, "segmentation": CROWD}
     complete({"images": [image(11)], "annotations": [ours]})
     assert (ours["area"], ours["iscrowd"]) == (theirs["area"], theirs["iscrowd"]) == (mask.decode(CROWD).sum(), 0)
-    assert np.isscalar(ours["area"])
+    assert ours["bbox"] == list(theirs["bbox"]) == [0, 0, 10, 10]

@@ -46,8 +46,8 @@ def test_changed_annotations_are_another_data_set(write_coco):
         ({"annotations": [annotation(9, 11, bbox=[0, 0, float("inf"), 9])]}, "annotations 9 ([0, 0, inf, 9])"),
         ({"annotations": [annotation(9, 11, bbox=[0, 0, "5", 9])]}, "annotations 9 ([0, 0, '5', 9])"),
         ({"annotations": [annotation(9, 11, bbox=[0, 0, 5])]}, "annotations 9 ([0, 0, 5])"),
-        ({"annotations": [annotation(9, 11, bbox="0 0 5 9")]}, "`bbox` is not a list: annotations 9 ('0 0 5 9')"),
-        ({"annotations": [without("bbox", annotation(9, 11))]}, "`bbox` is missing: annotations 9"),
+        ({"annotations": [annotation(9, 11, bbox="0 0 5 9")]}, "annotations 9 ('0 0 5 9')"),
+        ({"annotations": [annotation(9, 11, bbox=None)]}, "annotations 9 (None)"),
         ({"annotations": [annotation(9, 11, area="45")]}, "`area` is no number of pixels: annotations 9 ('45')"),
         ({"annotations": [annotation(9, 11, area=[45])]}, "`area` is no number of pixels: annotations 9 ([45])"),
         ({"annotations": [annotation(9, 11, area=float("nan"))]}, "annotations 9 (nan)"),
@@ -113,12 +113,14 @@ def test_all_faults_of_both_splits_are_told_at_once(write_coco):
 
 
 def test_what_others_leave_out_is_completed_for_listing_training_and_evaluation(write_coco, capsys):
-    bare = [without("iscrowd", without("area", each)) for each in ANNOTATIONS[:2]]
+    bare = [{key: each[key] for key in ("id", "image_id", "category_id", "segmentation")} for each in ANNOTATIONS[:2]]
     train = Instances(write_coco(annotations=bare), 0, labelled=True)
     told = capsys.readouterr().out
     assert f"{TRAIN}2 annotations have no `iscrowd`; taken as 0" in told
+    assert f"{TRAIN}2 annotations have no `bbox`; taken as the box around the outline" in told
     assert f"{TRAIN}2 annotations have no `area`; taken as the area of the outline" in told
-    assert [(each["area"], each["iscrowd"]) for each in train.coco.dataset["annotations"]] == [(600, 0), (190, 0)]
+    found = [(each["area"], each["iscrowd"], each["bbox"]) for each in train.coco.dataset["annotations"]]
+    assert found == [(600, 0, [10, 5, 20, 30]), (190, 0, [40, 0, 19, 10])]
 
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
