@@ -146,7 +146,7 @@ def pixels(batch: int, size: int) -> torch.Tensor:
 def batch_of(params, n: int) -> dict:
     """What the loader would give a method, on the CPU."""
     p, grid = params, params.image.grid
-    batch = {"labels": torch.arange(n) % 1000, "progress": 0.5}
+    batch = {"labels": torch.arange(n) % 1000, "epoch": torch.tensor(0)}
     if hasattr(p, "mask"):
         visible, masked = split_ids(draw_masks(p.mask, np.arange(n), seed=0, epoch=0, grid=grid))
         return batch | {"pixels": pixels(n, p.image.size), "visible": torch.from_numpy(visible),

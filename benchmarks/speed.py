@@ -64,7 +64,7 @@ def random_batch(params, batch: int, device: str) -> dict:
     return {
         "pixels": pixels(batch, 224, device), "visible": visible, "masked": masked,
         "tokens": torch.randint(0, 8192, (batch, 196), device=device),
-        "labels": torch.randint(0, 1000, (batch,), device=device), "progress": 0.5,
+        "labels": torch.randint(0, 1000, (batch,), device=device), "epoch": torch.tensor(0, device=device),
         "views": [pixels(batch, 224, device) for _ in range(views)] + [pixels(batch, 96, device) for _ in range(small)],
     }  # fmt: skip
 

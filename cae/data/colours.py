@@ -63,7 +63,7 @@ def changed(batch: dict, views: slice) -> Tensor:
 @torch.no_grad()
 def change(pixels: Tensor, colours: Tensor) -> Tensor:
     """Pixels uint8 [B, S, S, 3] changed as `colours` [B, sum(NUMBERS)] say, to float32 in [0, 255], on their device."""
-    together = 1 if pixels.is_cpu else len(pixels)  # one image stays in a CPU's cache
+    together = 1 if _looks(pixels) else len(pixels)  # one image stays in a CPU's cache
     with torch.autocast(pixels.device.type, enabled=False):  # bfloat16 has fewer digits than pixels
         parts = zip(pixels.permute(0, 3, 1, 2).split(together), colours.split(together))
         return torch.cat([_change(*part) for part in parts]).permute(0, 2, 3, 1)
@@ -84,8 +84,13 @@ def _change(pixels: Tensor, colours: Tensor) -> Tensor:
 
 
 def needed(changes: Tensor) -> bool:
-    """Whether any image changes, where that is known without waiting for a device."""
-    return not changes.is_cpu or bool(changes.any())
+    """Whether any image changes, where that is known without waiting for a device; else True."""
+    return not _looks(changes) or bool(changes.any())
+
+
+def _looks(x: Tensor) -> bool:
+    """Whether what is done may hang on values: a CPU has them at hand; a compiled model would be another for each."""
+    return x.is_cpu and not torch.compiler.is_compiling()
 
 
 def blends(x: Tensor, shares: Tensor) -> Tensor:

@@ -86,15 +86,15 @@ class DINO(nn.Module):
     def _epoch(self, progress: float) -> int:
         return int(progress * self.params.epochs + 1e-6)
 
-    def teacher_temperature(self, progress: float) -> float:
-        """Rises linearly, epoch by epoch, over the first `teacher_warmup_epochs`."""
+    def teacher_temperature(self, epoch: Tensor) -> Tensor:
+        """Return the temperature of an epoch (from 0), float64: it rises linearly over the first `teacher_warmup_epochs`."""
         low, high = self.params.teacher_temperature
         steps = max(1, self.params.teacher_warmup_epochs - 1)
-        return low + (high - low) * min(1.0, self._epoch(progress) / steps)
+        return low + (high - low) * (epoch.double() / steps).clamp(max=1.0)
 
     def forward(self, batch: dict) -> dict[str, Tensor]:
         """Loss terms; batch: views, uint8 [B, S, S, 3], the two large crops first; colours, how each is to change (none:
-        as they are); progress, of the run, in [0, 1].
+        as they are); epoch, an integer tensor.
 
         `divergence` is the loss without the teacher's own entropy, which centring raises at first: what is left to learn.
         `entropy` of the teacher's output, over log(outputs), is 1 where it collapses to uniform; `entropy_of_mean`, of
@@ -109,7 +109,7 @@ class DINO(nn.Module):
         with torch.no_grad():
             features = self.encoder.forward_features(groups[0])[:, 0]
             outputs = self.head(features)
-            targets = ((outputs - self.centre) / self.teacher_temperature(batch["progress"])).softmax(-1)
+            targets = ((outputs - self.centre) / self.teacher_temperature(batch["epoch"])).softmax(-1)
         if self.training:
             self.answers.append(outputs.mean(0, keepdim=True))
         # Each large crop's target against all other crops' students, at once: they are 22 pairs of large tensors.

@@ -33,17 +33,20 @@ class Supervised(nn.Module):
 
         In training images are first erased in part (timm's areas and aspects, pixels of normal noise), then mixed.
         """
-        images, labels = normalise(batch["views"][0]), batch["labels"]
+        images, labels, smoothing = normalise(batch["views"][0]), batch["labels"], self.params.smoothing
         if self.training:
-            seed = int(torch.randint(2**32, ()))  # timm draws from these two; the loop seeds PyTorch's alone
-            random.seed(seed)
-            np.random.seed(seed)
-            images = RandomErasing(self.params.erasing, mode="pixel", device=images.device)(images)
-        smoothing = self.params.smoothing
-        if self.training and self.mix:
-            images, labels = self.mix(images, labels)
-            smoothing = 0.0  # the mixed labels are smoothed
+            images, labels = self.disturbed(images, labels)
+            smoothing = 0.0 if self.mix else smoothing  # mixed labels are smoothed
         return {"loss": F.cross_entropy(self.encoder(images).float(), labels, label_smoothing=smoothing)}
+
+    @torch.compiler.disable  # its shares and boxes are numbers, other ones at each step
+    def disturbed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Erase parts of the images, mix them, and mix their labels [B], to [B, classes] where there is something to mix."""
+        seed = int(torch.randint(2**32, ()))  # timm draws from these two; the loop seeds PyTorch's alone
+        random.seed(seed)
+        np.random.seed(seed)
+        images = RandomErasing(self.params.erasing, mode="pixel", device=images.device)(images)
+        return self.mix(images, labels) if self.mix else (images, labels)
 
 
 def augmented(images: Images, size: int, view: Crop, randaugment: str, seed: int) -> Augmented:

@@ -37,8 +37,11 @@ def train(
 
     `model(batch)` returns loss terms, of which `loss` is minimised; `batches(step)` yields micro-batches from that
     step on. A model's methods `before_step(progress)` and `after_step(progress)`, where it has them, are called around
-    each step of the optimiser (a teacher follows the model, say). `compiled`: by torch.compile, for the shapes of the first
-    batch, which are those of all.
+    each step of the optimiser (a teacher follows the model, say).
+
+    A batch has also `progress` of the run, in [0, 1], and `epoch`, an integer tensor. `compiled`: by torch.compile, for the
+    shapes of the first batch, which are those of all. A compiled model reads no number that changes by step but from tensors,
+    since it would be compiled anew for each (`progress` is for the others).
     """
     before_step, after_step = (getattr(model, name, None) for name in ("before_step", "after_step"))
     if runtime.recompute:
@@ -58,6 +61,7 @@ def train(
         for micro in range(schedule.accumulate):
             batch = fabric.to_device(next(source))
             batch["progress"] = step / schedule.steps
+            batch["epoch"] = torch.full((), step // schedule.steps_per_epoch, device=fabric.device)
             torch.manual_seed(seed_of(seed, "step", fabric.global_rank, step * schedule.accumulate + micro))
             with fabric.no_backward_sync(model, enabled=micro + 1 < schedule.accumulate):
                 terms = model(batch)

@@ -63,7 +63,7 @@ def batch_of(p, n: int) -> dict:
         return {"pixels": images, **ids, "tokens": tokens}
     small, count = getattr(p, "local_size", 0), getattr(p, "local_crops", 0)
     crops = [images] * ((p.crops or 1) - count) + [images[:, :small, :small]] * count
-    return {"views": crops, "labels": torch.zeros(n, dtype=torch.long), "progress": 0.5}
+    return {"views": crops, "labels": torch.zeros(n, dtype=torch.long), "epoch": torch.tensor(0)}
 
 
 @pytest.mark.parametrize("name", NAMES)
