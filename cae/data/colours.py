@@ -16,16 +16,16 @@ JITTER = 0.8  # how often
 AMOUNTS = np.array([0.4, 0.4, 0.2])  # of brightness, contrast and saturation
 HUE = 0.1  # of a turn
 GREY, LUMA = 0.2, (0.299, 0.587, 0.114)
-RADIUS = 0.1, 2.0  # of blur, in pixels
-REACH = 6  # of the widest blur, in pixels
-NUMBERS = 9, 12, 1, 2 * REACH + 1, 1  # of a view: blends before the change of hue and after it, hue, blur, solarisation
+RADIUS, SIDE = (0.1, 2.0), 224  # of blur, in pixels, where images have that side; of others in proportion
 
 
-def draw(seed: int, draws: int | np.ndarray, indices: np.ndarray, blur: float, solarise: float) -> np.ndarray:
-    """What to do to a view of each image, float32 [B, sum(NUMBERS)]: a pure function of (seed, draw, image).
+def draw(
+    seed: int, draws: int | np.ndarray, indices: np.ndarray, blur: float, solarise: float, side: int = SIDE
+) -> np.ndarray:
+    """Draw what to do to a view of each image, float32 [B, n]: a pure function of (seed, draw, image).
 
-    `draws`: a number for each view of an image that is ever drawn; `blur`, `solarise`: how often. Brightness, contrast,
-    saturation and hue come in random order.
+    `draws`: a number for each view of an image that is ever drawn; `blur`, `solarise`: how often; `side`: of the images that
+    the model is for, in pixels. Brightness, contrast, saturation and hue come in random order.
     """
     u = uniforms(13, seed, "augment", draws, indices)
     jitter = u[:, 0] < JITTER
@@ -39,19 +39,35 @@ def draw(seed: int, draws: int | np.ndarray, indices: np.ndarray, blur: float, s
     after = np.where((np.arange(1, 4) > hue_at)[..., None], blends[:, 1:], [1, 0, 0])
     grey = np.where(u[:, 9:10] < GREY, [0, 1, 0], [1, 0, 0])
     hue = np.where(jitter, 6 * HUE * (2 * u[:, 4] - 1), 0)  # in sixths of a turn
-    radius = np.where(u[:, 10] < blur, RADIUS[0] + (RADIUS[1] - RADIUS[0]) * u[:, 11], 0)
-    parts = before, after, grey, hue, blur_weights(radius), u[:, 12] < solarise
+    low, high = np.array(RADIUS) * (side / SIDE)
+    radius = np.where(u[:, 10] < blur, low + (high - low) * u[:, 11], 0)
+    parts = before, after, grey, hue, blur_weights(radius, reach_of(high)), u[:, 12] < solarise
     return np.concatenate([np.reshape(part, (len(indices), -1)) for part in parts], 1).astype(np.float32)
 
 
-def blur_weights(radius: np.ndarray) -> np.ndarray:
-    """Weights [B, 13] of pixels up to 6 away: three boxes in a row, of a Gaussian's variance together, as PIL blurs."""
+def parts_of(colours: Tensor) -> tuple[Tensor, ...]:
+    """Split [B, n] into blends before the change of hue and after it, hue, weights of the blur, solarisation."""
+    return colours.split((9, 12, 1, colours.shape[1] - 23, 1), 1)
+
+
+def reach_of(radius: float) -> int:
+    """Return how many pixels away a blur reaches."""
+    return 3 * (int(_half_of_a_box(radius**2 / 3)) + 1)
+
+
+def _half_of_a_box(variance):
+    """Return how many whole pixels a box of that variance has on each side of its middle."""
+    return np.floor((np.sqrt(12 * variance + 1) - 1) / 2)
+
+
+def blur_weights(radius: np.ndarray, reach: int) -> np.ndarray:
+    """Return weights [B, 2 * reach + 1] of pixels: three boxes in a row, of a Gaussian's variance together, as PIL blurs."""
     variance = radius[:, None] ** 2 / 3
-    whole = np.floor((np.sqrt(12 * variance + 1) - 1) / 2)
+    whole = _half_of_a_box(variance)
     half = whole + (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
-    box = np.clip(half + 1 - np.abs(np.arange(-2, 3)), 0, 1) / (2 * half + 1)
-    spectrum = np.fft.rfft(box, 2 * REACH + 1) ** 3
-    return np.fft.irfft(spectrum, 2 * REACH + 1)
+    box = np.clip(half + 1 - np.abs(np.arange(-reach // 3, reach // 3 + 1)), 0, 1) / (2 * half + 1)
+    spectrum = np.fft.rfft(box, 2 * reach + 1) ** 3
+    return np.fft.irfft(spectrum, 2 * reach + 1)
 
 
 def changed(batch: dict, views: slice) -> Tensor:
@@ -62,7 +78,7 @@ def changed(batch: dict, views: slice) -> Tensor:
 
 @torch.no_grad()
 def change(pixels: Tensor, colours: Tensor) -> Tensor:
-    """Pixels uint8 [B, S, S, 3] changed as `colours` [B, sum(NUMBERS)] say, to float32 in [0, 255], on their device."""
+    """Pixels uint8 [B, S, S, 3] changed as `colours` [B, n] say, to float32 in [0, 255], on their device."""
     together = 1 if _looks(pixels) else len(pixels)  # one image stays in a CPU's cache
     with torch.autocast(pixels.device.type, enabled=False):  # bfloat16 has fewer digits than pixels
         parts = zip(pixels.permute(0, 3, 1, 2).split(together), colours.split(together))
@@ -71,12 +87,12 @@ def change(pixels: Tensor, colours: Tensor) -> Tensor:
 
 def _change(pixels: Tensor, colours: Tensor) -> Tensor:
     x = pixels.to(torch.float32, memory_format=torch.contiguous_format)
-    before, after, hue, weights, solarise = colours.split(NUMBERS, 1)
+    before, after, hue, weights, solarise = parts_of(colours)
     x = blends(x, before)
     if needed(hue != 0):
         x = turn_hue(x, hue[..., None, None])
     x = blends(x, after)
-    if needed(weights[:, REACH] != 1):
+    if needed(weights[:, weights.shape[1] // 2] != 1):
         x = blur(x, weights)
     if needed(solarise > 0):
         x = torch.where((solarise[..., None, None] > 0) & (x >= 127.5), 255 - x, x)
@@ -129,9 +145,10 @@ def turn_hue(x: Tensor, sixths: Tensor) -> Tensor:
 
 
 def blur(x: Tensor, weights: Tensor) -> Tensor:
-    """Images [B, C, S, S], each by its own `weights` [B, 13] along rows and columns; beyond an edge its pixels go on."""
-    b, c, *size = x.shape
+    """Images [B, C, S, S], each by its own `weights` [B, 2 * reach + 1] along rows and columns; beyond an edge its pixels go
+    on."""
+    (b, c, *size), reach = x.shape, weights.shape[1] // 2
     rows = weights.repeat_interleave(c, 0)[:, None, None]
-    x = F.pad(x, [REACH] * 4, mode="replicate").flatten(0, 1)[None]
+    x = F.pad(x, [reach] * 4, mode="replicate").flatten(0, 1)[None]
     x = F.conv2d(F.conv2d(x, rows, groups=b * c), rows.transpose(2, 3), groups=b * c)
     return x.view(b, c, *size)

@@ -26,11 +26,11 @@ class Look:
 class Views(Dataset):
     """A micro-batch for (draw, indices): random crops, and how their colours are to be changed (`colours.change`).
 
-    A pure function of (seed, draw, image); the draw is the epoch.
+    A pure function of (seed, draw, image); the draw is the epoch. `side` of the model's images, in pixels: blur grows with it.
     """
 
-    def __init__(self, images: Images, looks: list[Look], seed: int):
-        self.images, self.looks, self.seed = images, looks, seed
+    def __init__(self, images: Images, looks: list[Look], seed: int, side: int):
+        self.images, self.looks, self.seed, self.side = images, looks, seed, side
 
     def __getitem__(self, key: tuple[int, np.ndarray]) -> dict[str, list[torch.Tensor]]:
         """views: uint8 [B, S, S, 3], each with its own S; colours: of each view, float32 [B, n]."""
@@ -42,6 +42,6 @@ class Views(Dataset):
             boxes, flips = crop_boxes(look.crop, self.seed, indices, number, widths, heights)
             crops = zip(images, boxes, flips)
             views.append(np.stack([render(*crop, look.size, look.resample) for crop in crops]))
-            changes.append(colours.draw(self.seed, number, indices, look.blur, look.solarise))
+            changes.append(colours.draw(self.seed, number, indices, look.blur, look.solarise, self.side))
         return {name: [torch.from_numpy(each) for each in parts]
                 for name, parts in (("views", views), ("colours", changes))}  # fmt: skip

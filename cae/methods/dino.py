@@ -63,7 +63,7 @@ class DINO(nn.Module):
         p, local = params, params.view.model_copy(update={"scale": params.local_scale})
         large = [contrastive.Look(p.view, p.image.size, *often) for often in ((1.0, 0.0), (0.1, 0.2))]
         small = contrastive.Look(local, p.local_size, blur=0.5)
-        return contrastive.Views(images, [*large, *[small] * p.local_crops], p.seed)
+        return contrastive.Views(images, [*large, *[small] * p.local_crops], p.seed, p.image.size)
 
     def before_step(self, progress: float) -> None:
         """Each parameter's gradient is clipped by itself; the head's last layer stands still in the first epochs.

@@ -43,7 +43,7 @@ class MoCoV3(nn.Module):
         looks = [
             contrastive.Look(params.view, params.image.size, *often, BILINEAR) for often in ((1.0, 0.0), (0.1, 0.2))
         ]
-        return contrastive.Views(images, looks, params.seed)
+        return contrastive.Views(images, looks, params.seed, params.image.size)
 
     @staticmethod
     def decays(name: str, parameter: nn.Parameter) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cae.data.colours import NUMBERS, REACH
+from cae.data.colours import parts_of
 from cae.data.contrastive import Look, Views
 from cae.data.datasets import Images
 from cae.data.views import BICUBIC, BILINEAR
@@ -32,7 +32,7 @@ def test_an_image_does_not_depend_on_its_batch(tiny, images, name):
 
 
 def test_views_of_an_image_differ(images):
-    dataset = Views(images, [Look(CROP, 32, 0.0)] * 2, 0)
+    dataset = Views(images, [Look(CROP, 32, 0.0)] * 2, 0, 224)
     batch = dataset[0, np.arange(8)]
     for first, second in batch.values():
         assert all((a != b).any() for a, b in zip(first, second))
@@ -52,6 +52,7 @@ def test_blur_and_solarisation_are_the_public_codes(tiny, images, name, often, r
     batches = [dataset[epoch, np.arange(len(images))] for epoch in range(2)]
     for number, (blur, solarise) in enumerate(often):
         colours = torch.cat([batch["colours"][number] for batch in batches])
-        *_, weights, inverted = colours.split(NUMBERS, 1)
-        assert (weights[:, REACH] < 1).float().mean() == pytest.approx(blur, abs=0.1)
+        *_, weights, inverted = parts_of(colours)
+        assert dataset.side == 48 and weights.shape[1] == 7
+        assert (weights[:, 3] < 1).float().mean() == pytest.approx(blur, abs=0.1)
         assert inverted.mean() == pytest.approx(solarise, abs=0.1)
