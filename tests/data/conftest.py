@@ -1,6 +1,8 @@
 """Small data sets, with changes that a test asks for."""
 
 import json
+import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from cae.data.manifests import index
+from cae.errors import UserError
 
 
 def save(path, mode="RGB", size=(8, 6), colour=None, **options):
@@ -29,6 +32,48 @@ def imagenet(tmp_path):
             for i in range(2):
                 save(tmp_path / "in" / split / name / f"{i}.JPEG", format="JPEG")
     return tmp_path / "in"
+
+
+# --- ImageNet's layout, each image another
+
+FILES = [f"{split}/{name}/{i}.png" for split in ("train", "val") for name in ("cat", "dog") for i in range(2)]
+number = 0
+
+
+def write(path):
+    """An image that no other file equals."""
+    global number
+    number += 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6), (number % 256, number // 256, 0)).save(path, "PNG")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """FILES in ImageNet's layout."""
+    for file in FILES:
+        write(tmp_path / "in" / file)
+    return tmp_path / "in"
+
+
+def listed(root):
+    index("imagenet", str(root), root.parent / "m.json")
+    splits = json.loads((root.parent / "m.json").read_text())["splits"]
+    return [path for split in splits.values() for path in split["images"]]
+
+
+def refusal(root, layout="imagenet"):
+    with pytest.raises(UserError) as error:
+        index(layout, str(root), root.parent / "m.json")
+    return str(error.value)
+
+
+def follow_advice(root):
+    """Run the commands that the refusal gives, as its reader would."""
+    commands = re.findall("`(.*?)`", refusal(root))
+    assert commands
+    for command in commands:
+        subprocess.run(["bash", "-euc", command], check=True, cwd=root)
 
 
 # --- COCO

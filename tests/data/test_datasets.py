@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cae.data.changes import changes
 from cae.data.datasets import Images, Paths, read_labels, read_pixels, read_rgb
-from cae.data.manifests import changes, index
+from cae.data.manifests import index
 from cae.errors import UserError
 from cae.params import load
 from tests.conftest import ROOT

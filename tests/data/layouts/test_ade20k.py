@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from cae.data.datasets import Images, annotation_of, read_labels
+from cae.data.manifests import index
 from cae.errors import UserError
 from cae.params import load
 from tests.conftest import ROOT
-from tests.data.conftest import make, save
+from tests.data.conftest import make, save, write
 
 
 @pytest.fixture
@@ -126,3 +127,14 @@ def test_images_that_share_a_label_map_are_refused(ade20k):
         UserError, match="images/training/a.jpg and images/training/a.png have one label map, .*training/a.png"
     ):
         make(ade20k, "ade20k", classes=11)
+
+
+def test_label_maps_and_images_of_scenes_are_counted_too(tmp_path, capsys):
+    for split in ("training", "validation"):
+        write(tmp_path / "in/images" / split / "a.tif")
+        (tmp_path / "in/annotations" / split).mkdir(parents=True)
+        Image.new("L", (8, 6), 1).save(tmp_path / "in/annotations" / split / "a.png")
+    (tmp_path / "in/images/training/notes.txt").write_text("no image")
+    index("ade20k", str(tmp_path / "in"), tmp_path / "m.json")
+    assert "training: left out, since these are no images of the layout: 1 *.txt" in capsys.readouterr().out
+    assert list(Images(tmp_path / "m.json", 0).paths) == ["images/training/a.tif"]
