@@ -43,6 +43,8 @@ def index(
     folder, layout_file = expand(root), layout_of(layout)
     names, splits = listing(layout_file, folder, classes)
     for name, split in splits.items():
+        for text in split.pop("notes", []):
+            note(text)
         if left_out := split.pop("left_out", None):
             counts = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
             note(f"{root}: {name}: left out, since these are no images of the layout: {counts}")
@@ -81,7 +83,7 @@ def unchecked_text(layout: str, root: str, classes: int | None) -> str:
     """Return what `index` writes where it finds no fault, without opening an image: files are listed, and their sizes read."""
     names, splits = listing(layout_of(layout), expand(root), classes)
     for split in splits.values():
-        for known in ("left_out", "sizes"):  # not part of a manifest
+        for known in ("left_out", "sizes", "notes"):  # not part of a manifest
             split.pop(known, None)
     return _text(layout, root, names, splits)
 

@@ -8,7 +8,6 @@ from pycocotools import mask
 from cae.data.coco.outlines import bounds
 from cae.data.coco.reading import as_rle, sizes_of
 from cae.errors import UserError
-from cae.progress import note
 
 CLOSE = 0.9  # overlap from which a box fits its outline closely
 EDGE = 1  # pixels that a box may reach over its image's edge: COCO's are rounded
@@ -28,9 +27,11 @@ REMEDIES = {
 }
 
 
-def check_boxes(path: Path, data: dict) -> None:
-    """Print how many boxes leave their image, and how many lie elsewhere than their outline; UserError where most do, and
-    where most are of another kind."""
+def check_boxes(path: Path, data: dict) -> list[str]:
+    """Describe how many boxes leave their image, and how many lie elsewhere than their outline.
+
+    Raises UserError where most boxes do, and where most are of another kind.
+    """
     annotations, sizes = data["annotations"], sizes_of(data)
     outlines = [_bounds(each["segmentation"], *sizes[each["image_id"]]) for each in annotations]
     fits = [overlap(each["bbox"], outline) for each, outline in zip(annotations, outlines)]
@@ -38,17 +39,19 @@ def check_boxes(path: Path, data: dict) -> None:
         raise UserError(f"{path}: most boxes look like {kind}; make `bbox` left, top, width and height in pixels")
     apart = [each for each, fit in zip(annotations, fits) if fit <= 0.5]
     outside = [each for each in annotations if leaves(each["bbox"], *sizes[each["image_id"]])]
+    lines = []
     for found, fault, use in (
         (apart, "lie elsewhere than the outlines of their objects", "they are used as they are"),
         (outside, "reach over the edge of their image", "they are cut there"),
     ):
         if not found:
             continue
-        told = f"{path}: {len(found)} of {len(annotations)} boxes {fault}"
         first = f"first that of annotation {found[0]['id']}, {found[0]['bbox']}"
+        line = f"{path}: {len(found)} of {len(annotations)} boxes {fault}, {first}"
         if 2 * len(found) > len(annotations):
-            raise UserError(f"{told}, {first}; correct `bbox`: left, top, width and height in pixels")
-        note(f"{told}, {first}; {use}")
+            raise UserError(f"{line}; correct `bbox`: left, top, width and height in pixels")
+        lines.append(f"{line}; {use}")
+    return lines
 
 
 def leaves(box: list, width: int, height: int) -> bool:
@@ -87,21 +90,20 @@ def _other_kind(annotations: list[dict], outlines: list[tuple], sizes: dict, fit
     return None
 
 
-def count_learnable(path: Path, data: dict) -> int:
-    """Return how many images have an object that can be learned; UserError where none has."""
+def count_learnable(path: Path, data: dict) -> tuple[int, list[str]]:
+    """Return how many images have an object that can be learned, and a line about objects that cannot; UserError where all are
+    such."""
     sizes, found, learnable = sizes_of(data), Counter(), set()
     for each in data["annotations"]:
         if kind := hindrance(each, *sizes[each["image_id"]]):
             found[kind] += 1
         else:
             learnable.add(each["image_id"])
-    why = ", ".join(f"{count} {kind}" for kind, count in found.items())
+    kinds = ", ".join(f"{count} {kind}" for kind, count in found.items())
+    line = f"{path}: {found.total()} of {len(data['annotations'])} objects cannot be learned: {kinds}"
     if not learnable:
-        remedy = REMEDIES[found.most_common(1)[0][0]]
-        raise UserError(f"{path}: none of its {len(data['annotations'])} objects can be learned: {why}; {remedy}")
-    if found:
-        note(f"{path}: {found.total()} of {len(data['annotations'])} objects cannot be learned: {why}")
-    return len(learnable)
+        raise UserError(f"{line}; {REMEDIES[found.most_common(1)[0][0]]}")
+    return len(learnable), [line] if found else []
 
 
 def hindrance(annotation: dict, width: int, height: int) -> str | None:

@@ -7,8 +7,9 @@ Each file has:
 - `NEEDED`: paths below the root that must exist; `EXPECTED`: the layout as lines for readers.
 - `listing(root, classes)`: takes the root and a number of classes, where params give it; returns the names of the classes and,
   for each split in the order of SPLITS, its images (paths below the root) and what is known of them: `labels` (numbers of
-  classes), `sizes` (width and height by the annotations), `annotations` (their hash), `left_out` (counts of what was not
-  listed, by a name for readers). It opens no image. It raises WrongLayout where the root does not look like this layout.
+  classes), `sizes` (width and height by the annotations), `annotations` (their hash), `learnable` (how many images
+  have an object that can be learned), `left_out` (counts of what was not listed, by a name for readers), `notes` (lines for
+  readers). It opens no image. It raises WrongLayout where the root does not look like this layout.
 
 It may have, besides:
 

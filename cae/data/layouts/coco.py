@@ -8,7 +8,6 @@ from cae.data.coco.reading import DEFAULTS, complete, read_instances
 from cae.data.layouts.parts import Published, WrongLayout
 from cae.errors import UserError
 from cae.files import file_hash
-from cae.progress import note
 
 SPLITS = "train2017", "val2017"
 PUBLISHED = Published(117_266, 5_000, 80, 21e9)
@@ -66,13 +65,13 @@ def _lines(path: Path, data: dict, section: str, faults) -> list[str]:
 
 
 def _split(folder: Path, path: Path, data: dict) -> dict:
-    """What a manifest says of a split; UserError where images are missing, or boxes cannot be learned."""
+    """Return what is known of a split; UserError where images are missing, or no object can be learned."""
     images = [image["file_name"] for image in data["images"]]
     if missing := [name for name in images if not (folder / name).exists()]:
         raise WrongLayout(f"{folder}: {len(missing)} images of the annotations are missing, first {missing[0]}")
-    for key, count in complete(data).items():
-        note(f"{path}: {count} annotations have no `{key}`; taken as {DEFAULTS[key]}")
-    check_boxes(path, data)
+    added = [f"{path}: {n} annotations have no `{key}`; taken as {DEFAULTS[key]}" for key, n in complete(data).items()]
+    notes = added + check_boxes(path, data)
+    learnable, more = count_learnable(path, data)
     return {"images": [f"{folder.name}/{name}" for name in images],
             "sizes": [[image["width"], image["height"]] for image in data["images"]],
-            "learnable": count_learnable(path, data), "annotations": file_hash(path)}  # fmt: skip
+            "learnable": learnable, "annotations": file_hash(path), "notes": notes + more}  # fmt: skip

@@ -131,7 +131,7 @@ def test_what_others_leave_out_is_completed_for_listing_training_and_evaluation(
 ])  # fmt: skip
 def test_a_split_with_nothing_to_learn_is_refused(write_coco, split, change, kind):
     mine = {"annotations": [annotation(1, 11 if split == "train2017" else 21) | change]}
-    with pytest.raises(UserError, match=f"instances_{split}.json: none of its 1 objects can be learned: {kind}"):
+    with pytest.raises(UserError, match=f"instances_{split}.json: 1 of 1 objects cannot be learned: {kind}"):
         write_coco(**mine if split == "train2017" else {"val": mine})
 
 
