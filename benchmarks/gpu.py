@@ -214,7 +214,7 @@ def augmenting(bench: Bench, name: str) -> None:
     images, large = 4 if bench.tiny else METHODS[name], 2
     batch = to(bench.device, batch_of(params, images))
     groups = [slice(large), slice(large, None)][: 1 + (len(batch["views"]) > large)]
-    spent = bench.seconds(lambda: [colours.changed(batch, group) for group in groups])
+    spent = bench.seconds(lambda: [colours.recoloured(batch, group) for group in groups])
     speed = bench.speeds.get(name)
     bench.tell(f"{name}: colours on the device", speed and images / spent / speed, "x the step's images/s", 10,
                f"{images / spent:.0f} images/s")  # fmt: skip

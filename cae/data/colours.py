@@ -13,10 +13,10 @@ from torch import Tensor
 from cae.data.rng import uniforms
 
 JITTER = 0.8  # how often
-AMOUNTS = np.array([0.4, 0.4, 0.2])  # of brightness, contrast and saturation
-HUE = 0.1  # of a turn
+BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1  # by how much: a share, of hue a turn
 GREY, LUMA = 0.2, (0.299, 0.587, 0.114)
 RADIUS, SIDE = (0.1, 2.0), 224  # of blur, in pixels, where images have that side; of others in proportion
+UNCHANGED = 1.0, 0.0, 0.0  # shares of a blend: the pixels, their grey, its mean
 
 
 def draw(
@@ -27,21 +27,33 @@ def draw(
     `draws`: a number for each view of an image that is ever drawn; `blur`, `solarise`: how often; `side`: of the images that
     the model is for, in pixels. Brightness, contrast, saturation and hue come in random order.
     """
-    u = uniforms(13, seed, "augment", draws, indices)
-    jitter = u[:, 0] < JITTER
-    keep = np.where(jitter[:, None], 1 + AMOUNTS * (2 * u[:, 1:4] - 1), 1)  # what is kept of the pixels themselves
-    # Shares of pixels, grey and mean grey; the fourth stands for hue, and blends nothing.
-    blends = np.tile([1.0, 0.0, 0.0], (len(indices), 4, 1))
-    blends[:, :3, 0], blends[:, 1, 2], blends[:, 2, 1] = keep, 1 - keep[:, 1], 1 - keep[:, 2]
-    order = u[:, 5:9].argsort(1)
+    jitter, brightness, contrast, saturation, hue, *order, grey, blurred, radius, solarised = uniforms(
+        13, seed, "augment", draws, indices
+    ).T
+    jittered = jitter < JITTER
+
+    def factor(amount: float, uniform: np.ndarray) -> np.ndarray:
+        return np.where(jittered, 1 + amount * (2 * uniform - 1), 1.0)
+
+    brightness, contrast, saturation = (
+        factor(*each) for each in ((BRIGHTNESS, brightness), (CONTRAST, contrast), (SATURATION, saturation))
+    )
+    none, whole = np.zeros(len(indices)), np.ones(len(indices))
+    blends = np.array([
+        [brightness, none, none],
+        [contrast, none, 1 - contrast],
+        [saturation, 1 - saturation, none],
+        [whole, none, none],  # the place of hue, which blends nothing
+    ]).transpose(2, 0, 1)  # fmt: skip
+    order = np.argsort(order, axis=0).T
     blends, hue_at = np.take_along_axis(blends, order[..., None], 1), (order == 3).argmax(1)[:, None]
-    before = np.where((np.arange(3) < hue_at)[..., None], blends[:, :3], [1, 0, 0])
-    after = np.where((np.arange(1, 4) > hue_at)[..., None], blends[:, 1:], [1, 0, 0])
-    grey = np.where(u[:, 9:10] < GREY, [0, 1, 0], [1, 0, 0])
-    hue = np.where(jitter, 6 * HUE * (2 * u[:, 4] - 1), 0)  # in sixths of a turn
+    before = np.where((np.arange(3) < hue_at)[..., None], blends[:, :3], UNCHANGED)
+    after = np.where((np.arange(1, 4) > hue_at)[..., None], blends[:, 1:], UNCHANGED)
+    to_grey = np.where((grey < GREY)[:, None], [0, 1, 0], UNCHANGED)
+    sixths = np.where(jittered, 6 * HUE * (2 * hue - 1), 0)  # of a turn
     low, high = np.array(RADIUS) * (side / SIDE)
-    radius = np.where(u[:, 10] < blur, low + (high - low) * u[:, 11], 0)
-    parts = before, after, grey, hue, blur_weights(radius, reach_of(high)), u[:, 12] < solarise
+    weights = blur_weights(np.where(blurred < blur, low + (high - low) * radius, 0), reach_of(high))
+    parts = before, after, to_grey, sixths, weights, solarised < solarise
     return np.concatenate([np.reshape(part, (len(indices), -1)) for part in parts], 1).astype(np.float32)
 
 
@@ -70,8 +82,11 @@ def blur_weights(radius: np.ndarray, reach: int) -> np.ndarray:
     return np.fft.irfft(spectrum, 2 * reach + 1)
 
 
-def changed(batch: dict, views: slice) -> Tensor:
-    """Some views of a batch, of one size S, one after the other [n * B, S, S, 3]: changed as the batch says, or else uint8."""
+def recoloured(batch: dict, views: slice) -> Tensor:
+    """Return some views of a batch, of one size S, one after the other [n * B, S, S, 3].
+
+    Their colours are changed as the batch's `colours` say; without these the views stay uint8.
+    """
     pixels = torch.cat(batch["views"][views])
     return change(pixels, torch.cat(batch["colours"][views])) if "colours" in batch else pixels
 

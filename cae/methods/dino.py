@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cae.data import contrastive
-from cae.data.colours import changed
+from cae.data.colours import recoloured
 from cae.methods.parts import ema
 from cae.methods.parts.collapse import entropy, spread
 from cae.models.vit import create_encoder, normalise
@@ -102,7 +102,7 @@ class DINO(nn.Module):
         """
         p = self.params
         sizes = [slice(2), *([slice(2, None)] if p.local_crops else [])]
-        groups = [normalise(changed(batch, views)) for views in sizes]
+        groups = [normalise(recoloured(batch, views)) for views in sizes]
         students = torch.cat([self.student.forward_features(group)[:, 0] for group in groups])
         students = (self.student_head(students) / p.student_temperature).log_softmax(-1)
         students = students.unflatten(0, (2 + p.local_crops, -1))

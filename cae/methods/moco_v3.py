@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cae.data import contrastive
-from cae.data.colours import changed
+from cae.data.colours import recoloured
 from cae.data.views import BILINEAR
 from cae.methods.parts import ema
 from cae.methods.parts.collapse import spread
@@ -57,7 +57,7 @@ class MoCoV3(nn.Module):
     def forward(self, batch: dict) -> dict[str, Tensor]:
         """Loss terms; batch: views, two uint8 [B, S, S, 3]; colours, how each is to change (none: as they
         are). `spread` of the keys is near 0 where they collapse."""
-        views = normalise(changed(batch, slice(2))).chunk(2)
+        views = normalise(recoloured(batch, slice(2))).chunk(2)
         queries = [self.predictor(self.projector(class_token(self.encoder, view))) for view in views]
         with torch.no_grad():
             keys = [self.key_projector(class_token(self.key_encoder, view)) for view in views]
