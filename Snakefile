@@ -5,6 +5,7 @@ snakemake --cores all reports/demo/figures/figure5.png    one figure, and only w
 snakemake --configfile params/paper.yaml --profile slurm --config imagenet=/path ade20k=/path
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -33,18 +34,26 @@ from workflow.plan import (
     as_json,
     one_of,
     option,
-    read_params,
-    same_params,
 )
+from workflow.params import read_params, same_params
 from workflow.hooks.targets import check_targets
 
 min_version("9.27")
 
 
+# Its folder as seen from the working directory: "." but with --directory or --snakefile. Jobs run the code that is there.
+HERE = Path(os.path.relpath(workflow.basedir))
+TABLES, CLAIMS, PAPER = (
+    str(HERE / f"params/{name}.yaml") for name in ("tables", "claims", "paper")
+)
+if HERE != Path():
+    paths = [str(HERE.resolve()), os.environ.get("PYTHONPATH")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+
 try:
-    said = read_params(workflow.configfiles, workflow.config_settings.config)
+    said = read_params(workflow.configfiles, workflow.config_settings.config, HERE)
     P = validate(said)
-    plan = Plan(P, said=said)
+    plan = Plan(P, TABLES, CLAIMS, paper=PAPER, said=said)
     records.keep(workflow, P.scale)
     records.replace_hard_links()
     if workflow.is_main_process:  # jobs of a cluster read this file again

@@ -7,6 +7,7 @@ import argparse
 import errno
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -173,18 +174,22 @@ def page(a):
 
 
 def plan(a):
-    """This and `stages` ask the workflow, which knows the DAG; what they import lies beside the Snakefile."""
-    sys.path.insert(0, "")
-    from workflow.cost.report import main
-
-    main(a.params, a.config, a.rates, a.flops, a.float32_flops, a.utilisation)
+    workflow("cost.report").main(a.params, a.config, a.rates, a.flops, a.float32_flops, a.utilisation)
 
 
 def stages(a):
-    sys.path.insert(0, "")
-    from workflow.stages import main
+    workflow("stages").main(a.params, a.output)
 
-    main(a.params, a.output)
+
+def workflow(module: str):
+    """Import a module of the workflow, which knows the DAG and lies beside the Snakefile, in the working directory."""
+    sys.path.insert(0, "")
+    try:
+        return import_module(f"workflow.{module}")
+    except ModuleNotFoundError as error:
+        if error.name.partition(".")[0] != "workflow":
+            raise
+        raise UserError(f"no workflow in {Path.cwd()}: call it in the folder of the Snakefile") from None
 
 
 def publish(a):

@@ -1,7 +1,6 @@
 """All jobs of a scale, as Snakemake plans them: its own DAG, built of the Snakefile, nothing run."""
 
 import io
-import os
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,8 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings
 
 from cae.errors import UserError
 from workflow.cost.work import Work
+
+FOLDER = Path(__file__).resolve().parents[1]  # of the Snakefile
 
 
 @dataclass(eq=False)
@@ -28,14 +29,12 @@ class Job:
 
 def jobs_of(files: list[Path], overrides: dict, targets: tuple[str, ...] = ("all",)) -> list[Job]:
     """All jobs of the DAG of some rules, done or not, each once; `files` and `overrides`: Snakemake's --configfile, --config."""
-    if not Path("Snakefile").exists():
-        raise UserError(f"no Snakefile in {os.getcwd()}: call it in the folder of the workflow")
     # Content is compared at any size, as in profiles/default.
     settings = DAGSettings(targets=set(targets), max_checksum_file_size=1 << 40, print_dag_as="dot")
     try:
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
             planned = api.workflow(
-                resource_settings=ResourceSettings(cores=1), snakefile=Path("Snakefile"),
+                resource_settings=ResourceSettings(cores=1), snakefile=FOLDER / "Snakefile",
                 config_settings=ConfigSettings(configfiles=[file.absolute() for file in files], config=overrides),
             )  # fmt: skip
             with redirect_stdout(io.StringIO()):

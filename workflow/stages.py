@@ -13,7 +13,8 @@ from cae.params import validate
 from workflow.cost.work import Costs
 from workflow.hooks.records import folder_of
 from workflow.jobs import Job, all_needed, jobs_of
-from workflow.plan import DEFAULT, Plan, read_params, same_params
+from workflow.params import DEFAULT, read_params, same_params
+from workflow.plan import Plan
 
 TARGETS = {
     "data": ["data"],

@@ -19,6 +19,6 @@ from cae.params.models import Pretraining
 from cae.params.probes import Probe, Probes
 from cae.params.release import Release
 from cae.params.scale import Params
-from cae.params.strict import Job, Positive, Precision, Strict, describe, unknown
+from cae.params.strict import Job, Positive, Precision, Strict, describe, nearest, unknown
 from cae.params.tables import Row, Table, load_tables
 from cae.params.tokenizers import DALLE, DVAE, VQGAN, Tokenizer

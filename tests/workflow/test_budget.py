@@ -27,7 +27,8 @@ from cae.params import validate
 from workflow.cost.report import cards, report
 from workflow.cost.work import Costs
 from workflow.jobs import all_needed, jobs_of
-from workflow.plan import Plan, read_params
+from workflow.params import read_params
+from workflow.plan import Plan
 files = [Path("params/demo-all.yaml")]
 costs = Costs(Plan(validate(read_params(files, {}))))
 jobs = jobs_of(files, {})
@@ -185,10 +186,27 @@ def test_numbers_have_three_digits():
     assert [number(value) for value in (0, 0.01234, 12.34, 123.4, 12345.6)] == ["0", "0.0123", "12.3", "123", "12,346"]
 
 
-def test_the_command_is_called_beside_the_snakefile(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="^cae plan: no Snakefile in .*: call it in the folder of the workflow"):
-        main(["plan", "--params", "params/paper.yaml", "--flops", "3e14", "--utilisation", "0.4"])
+def test_the_command_is_called_beside_the_snakefile(tmp_path):
+    command = [sys.executable, "-m", "cae", "plan", "--params", "params/paper.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (
+        done.returncode
+        and done.stderr == f"cae plan: no workflow in {tmp_path}: call it in the folder of the Snakefile\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--params", "params/papers.yaml"], "cae plan: params/papers.yaml: no such params file"),
+        (["--config", "seed"], "cae plan: --config: .*'seed'"),
+        (["--config", "sede=1"], "cae plan: --config: unknown key 'sede'; did you mean 'seed'"),
+    ],
+)
+def test_wrong_options_are_told_in_a_line(monkeypatch, options, told):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit, match=told):
+        main(["plan", *options])
 
 
 @pytest.fixture(scope="module")

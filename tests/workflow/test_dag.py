@@ -303,7 +303,7 @@ def test_the_path_of_a_data_set_reaches_jobs_and_is_no_param(tree):
 from pathlib import Path
 import os
 from cae.params import validate
-from workflow.plan import read_params
+from workflow.params import read_params
 paper = [Path("params/paper.yaml")]
 a = validate(read_params(paper, {"imagenet": "/data/imagenet"}))
 assert os.environ["IMAGENET_ROOT"] == "/data/imagenet"

@@ -5,6 +5,7 @@ FLOPs and the rate that a card reaches; none is known here, so rates are given: 
 (`benchmarks/gpu.py --json`, or a file by hand), or FLOP/s.
 """
 
+import os
 from functools import cached_property
 from math import inf
 from pathlib import Path
@@ -15,8 +16,9 @@ from tabulate import tabulate
 from cae.errors import UserError
 from cae.params import read_yaml, unknown, validate
 from workflow.cost.work import Costs, Work
-from workflow.jobs import Job, all_needed, jobs_of
-from workflow.plan import Plan, read_params
+from workflow.jobs import FOLDER, Job, all_needed, jobs_of
+from workflow.params import read_params
+from workflow.plan import Plan
 
 UNITS = (("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12))
 DEFAULT = Path("rates.json")  # of rates, where none is named
@@ -152,10 +154,15 @@ def main(
     files: list[Path], overrides: list[str], rates: list[Path], flops: float | None, float32: float | None, share: float
 ) -> None:
     """Prints the plan; `files` and `overrides` as Snakemake's --configfile and --config."""
-    config = parse_config(overrides)
+    try:
+        config = parse_config(overrides)
+    except ValueError as error:
+        raise UserError(f"--config: {error}") from None
+    folder = Path(os.path.relpath(FOLDER))
+    said = read_params(files, config, folder)
+    tables, claims, paper = (folder / f"params/{name}.yaml" for name in ("tables", "claims", "paper"))
+    costs = Costs(Plan(validate(said), tables, claims, paper=paper, said=said))
     jobs = jobs_of(files, config)
-    said = read_params(files, config)
-    costs = Costs(Plan(validate(said), said=said))
     for job in jobs:
         job.work = costs.of(job.rule, job.wildcards)
     print(report(jobs, cards(rates or [DEFAULT] * DEFAULT.exists(), flops, float32, share, costs), costs))

@@ -12,7 +12,7 @@ from pathlib import Path
 from snakemake.io import _IOFile
 
 from workflow.hooks.prepared import when_prepared
-from workflow.plan import DEFAULT
+from workflow.params import DEFAULT
 
 ALL = Path(".snakemake/metadata")  # where Snakemake would keep the records of all scales
 

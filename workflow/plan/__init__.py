@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -18,17 +17,14 @@ from cae.params import (
     Release,
     Row,
     depth,
-    layers,
     load_claims,
     load_tables,
-    merged,
     read,
     share_of_labels,
     unknown,
 )
 from workflow.plan.figures import Figure, figures
 
-DEFAULT, PAPER = "params/demo.yaml", "params/paper.yaml"
 TRANSFERS = ("food101", "clipart", "sketch")  # fine-tuning on the data sets of these names
 DETECTORS = ("coco-mask", "coco-cascade")
 DATA = {"ade20k": "ade20k", **dict.fromkeys(DETECTORS, "coco"), **{name: name for name in TRANSFERS}}  # else ImageNet
@@ -44,44 +40,15 @@ KINDS = {"dvae": "d-VAE", "dalle": "DALL-E", "vqgan": "VQGAN"}  # of tokenizers
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
-def read_params(files: list[Path], overrides: dict) -> list[tuple[str, dict]]:
-    """(file, its own keys) of `--configfile` (without a scale there: over the demo's) and, over them, of `--config`.
-
-    `--config imagenet=/data/imagenet` sets the environment variable that the data set's root names. It is no param:
-    where the images lie makes nothing rerun.
-    """
-    here = f"{Path.cwd()}/"
-    parts = [part for file in reversed(files) for part in layers(str(file).removeprefix(here))]
-    if "scale" not in merged(parts):
-        parts += layers(DEFAULT)
-    datasets, overrides = merged(parts).get("datasets") or {}, dict(overrides)
-    for name in overrides.keys() & datasets.keys():
-        root = str(datasets[name].get("root"))
-        variable = re.fullmatch(r"\$\{?(\w+)\}?", root)
-        if not variable:
-            raise UserError(
-                f"--config {name}=…: the root of this data set is {root} ({parts[0][0]}), not to be set from outside"
-            )
-        os.environ[variable[1]] = str(overrides.pop(name))
-    return ([("--config", overrides)] if overrides else []) + parts
-
-
-def same_params(files: list[Path], overrides: dict, configfile: str = "--configfile") -> str:
-    """Options by which a job that calls Snakemake itself gives it the same params (`cae plan` calls the first --params)."""
-    values = [f"{name}={json.dumps(value)}" for name, value in overrides.items()]
-    options = [*([configfile, *map(str, files)] if files else []), *(["--config", *values] if values else [])]
-    return shlex.join(options)
-
-
 class Plan:
     """The jobs that params/tables.yaml and the analyses ask for."""
 
     def __init__(
-        self, params: Params, tables: str = "params/tables.yaml", claims: str = "params/claims.yaml", *,
-        said: list[tuple[str, dict]] = (),
+        self, params: Params, tables: str | Path = "params/tables.yaml", claims: str | Path = "params/claims.yaml", *,
+        paper: str | Path = "params/paper.yaml", said: list[tuple[str, dict]] = (),
     ):  # fmt: skip
         """`said`: (file, its own keys) of the params, the one that overrules first: what leaves a model out is told by it."""
-        paper, self.said = read(PAPER), said
+        paper, self.said = read(paper), said
         self.params, known = params, load_tables(tables, paper["models"] | params.models)
         own = [name for name, table in known.items() if table.own]
         if wrong := [name for name in params.tables if name not in own]:

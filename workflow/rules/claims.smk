@@ -47,5 +47,5 @@ rule claims_table:
         figures=as_json(plan.claimed),
         code=code_hash("cae.reporting.claims.main"),
     shell:
-        "python -m cae claims --claims params/claims.yaml --tables params/tables.yaml --figures {params.figures:q}"
+        "python -m cae claims --claims {CLAIMS:q} --tables {TABLES:q} --figures {params.figures:q}"
         " --scale {wildcards.scale:q} --output {output.csv:q} {input:q} > {log:q} 2>&1"

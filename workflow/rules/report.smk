@@ -66,7 +66,7 @@ rule table:
         facts=lambda w: plan.json(**plan.facts_of(w.table)),
         code=code_hash("cae.reporting.tables.main"),
     shell:
-        "python -m cae table --tables params/tables.yaml --name {wildcards.table:q} --scale {wildcards.scale:q}"
+        "python -m cae table --tables {TABLES:q} --name {wildcards.table:q} --scale {wildcards.scale:q}"
         " --facts {params.facts:q} --output {output.csv:q} {input:q} > {log:q} 2>&1"
 
 
@@ -107,8 +107,8 @@ rule page:
         expand("reports/{{scale}}/tables/{table}-cells.csv", table=plan.tables),
         expand("reports/{{scale}}/figures/{figure}.png", figure=SHOWN),
         expand("data/{{scale}}/{dataset}.json", dataset=plan.counted),
-        "params/tables.yaml",
-        "cae/reporting/page.html.j2",
+        TABLES,
+        str(HERE / "cae/reporting/page.html.j2"),
     output:
         report(
             "reports/{scale}/index.html",
