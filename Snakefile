@@ -5,7 +5,6 @@ snakemake --cores all reports/demo/figures/figure5.png    one figure, and only w
 snakemake --configfile params/paper.yaml --profile slurm --config imagenet=/path ade20k=/path
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -35,20 +34,16 @@ from workflow.plan import (
     one_of,
     option,
 )
-from workflow.params import read_params, same_params
+from workflow.params import folder_of, read_params, same_params
 from workflow.hooks.targets import check_targets
 
 min_version("9.27")
 
 
-# Its folder as seen from the working directory: "." but with --directory or --snakefile. Jobs run the code that is there.
-HERE = Path(os.path.relpath(workflow.basedir))
+HERE = folder_of(workflow)
 TABLES, CLAIMS, PAPER = (
     str(HERE / f"params/{name}.yaml") for name in ("tables", "claims", "paper")
 )
-if HERE != Path():
-    paths = [str(HERE.resolve()), os.environ.get("PYTHONPATH")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
 try:
     said = read_params(workflow.configfiles, workflow.config_settings.config, HERE)

@@ -13,6 +13,15 @@ from cae.params import layers, merged, parse_yaml
 DEFAULT = "params/demo.yaml"  # beside the Snakefile
 
 
+def folder_of(workflow) -> Path:
+    """Return the Snakefile's folder as seen from the working directory, and let jobs run the code that lies there: "." but with
+    --directory or --snakefile."""
+    folder = Path(os.path.relpath(workflow.basedir))
+    if folder != Path():
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")]))
+    return folder
+
+
 def read_params(files: list[Path], overrides: dict, folder: Path = Path()) -> list[tuple[str, dict]]:
     """List (file, its own keys) of `--configfile` (without a scale there: over the demo's) and, over them, of `--config`.
 

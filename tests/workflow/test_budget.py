@@ -1,6 +1,7 @@
 """What a scale costs: its jobs are Snakemake's, each has its cost, and sums, rates and chains are right."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 

@@ -44,8 +44,9 @@ rule claims_table:
         **plan.machine("report"),
     params:
         claims=lambda w: [claim.model_dump() for claim in plan.claims.values()],
+        files=lambda w, threads: [CLAIMS, TABLES],  # a function of threads is no trigger
         figures=as_json(plan.claimed),
         code=code_hash("cae.reporting.claims.main"),
     shell:
-        "python -m cae claims --claims {CLAIMS:q} --tables {TABLES:q} --figures {params.figures:q}"
+        "python -m cae claims --claims {params.files[0]:q} --tables {params.files[1]:q} --figures {params.figures:q}"
         " --scale {wildcards.scale:q} --output {output.csv:q} {input:q} > {log:q} 2>&1"

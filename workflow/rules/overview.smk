@@ -6,7 +6,6 @@ reports/<scale>/losses/.
 Costs: seconds, on the machine that runs Snakemake.
 """
 
-SNAKEFILE = str(HERE / "Snakefile")
 SAME_PARAMS = same_params(workflow.configfiles, workflow.config_settings.config)
 
 
@@ -53,8 +52,8 @@ rule models_table:
 
 rule rulegraph:
     input:
-        SNAKEFILE,
-        sorted(map(str, (HERE / "workflow/rules").glob("*.smk"))),
+        snakefile=str(HERE / "Snakefile"),
+        rules=sorted(map(str, (HERE / "workflow/rules").glob("*.smk"))),
     output:
         png=report(
             "reports/{scale}/figures/dag.png",
@@ -78,7 +77,7 @@ rule rulegraph:
         same=lambda w, threads: SAME_PARAMS,  # a function of threads is no trigger
         code=code_of_figure("dag"),
     shell:
-        "snakemake --snakefile {SNAKEFILE:q} --rulegraph dot --nolock {params.same} -- reports/{wildcards.scale:q}/index.html > {output.dot:q} 2> {log:q}"
+        "snakemake --snakefile {input.snakefile:q} --rulegraph dot --nolock {params.same} -- reports/{wildcards.scale:q}/index.html > {output.dot:q} 2> {log:q}"
         " && python -m cae figure --name dag --scale {wildcards.scale:q} --output {output.png:q} {output.dot:q} >> {log:q} 2>&1"
 
 

@@ -63,10 +63,11 @@ rule table:
         **plan.machine("report"),
     params:
         table=lambda w: plan.tables[w.table].model_dump(),
+        tables=lambda w, threads: TABLES,  # a function of threads is no trigger
         facts=lambda w: plan.json(**plan.facts_of(w.table)),
         code=code_hash("cae.reporting.tables.main"),
     shell:
-        "python -m cae table --tables {TABLES:q} --name {wildcards.table:q} --scale {wildcards.scale:q}"
+        "python -m cae table --tables {params.tables:q} --name {wildcards.table:q} --scale {wildcards.scale:q}"
         " --facts {params.facts:q} --output {output.csv:q} {input:q} > {log:q} 2>&1"
 
 
