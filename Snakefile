@@ -25,7 +25,7 @@ from workflow.hooks import (
     records,
     slurm,
 )
-from workflow.code_hash import code_hash
+from workflow.code_hash import code_hash, code_of_figure
 from workflow.plan import (
     DETECTORS,
     ENCODER,

@@ -41,6 +41,11 @@ def code_hash(*starts: str) -> str:
     return hashlib.sha256(repr(texts).encode()).hexdigest()[:12]
 
 
+def code_of_figure(module: str) -> str:
+    """Return the hash of what draws a figure and saves it; `module`: the figure's."""
+    return code_hash(f"{module}.draw", "cae.reporting.figures.style.save")
+
+
 def reached(*starts: str) -> set[tuple[str, str]]:
     """Return (module, name) of all definitions that `starts` reach; the name "" stands for what acts on import."""
     found, todo = set(), []

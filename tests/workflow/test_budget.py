@@ -1,6 +1,7 @@
 """What a scale costs: its jobs are Snakemake's, each has its cost, and sums, rates and chains are right."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -188,8 +189,11 @@ def test_numbers_have_three_digits():
 
 
 def test_the_command_is_called_beside_the_snakefile(tmp_path):
+    (tmp_path / "installed").mkdir()
+    (tmp_path / "installed/cae").symlink_to(ROOT / "cae")
     command = [sys.executable, "-m", "cae", "plan", "--params", "params/paper.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (
         done.returncode
         and done.stderr == f"cae plan: no workflow in {tmp_path}: call it in the folder of the Snakefile\n"

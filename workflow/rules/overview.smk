@@ -75,7 +75,7 @@ rule rulegraph:
         caption=lambda w, threads: caption_of("dag"),
         rules=plan.rules_from,
         same=lambda w, threads: SAME_PARAMS,  # a function of threads is no trigger
-        code=code_of_figure("dag"),
+        code=code_of_figure(module_of("dag")),
     shell:
         "snakemake --snakefile {input.snakefile:q} --rulegraph dot --nolock {params.same} -- reports/{wildcards.scale:q}/index.html > {output.dot:q} 2> {log:q}"
         " && python -m cae figure --name dag --scale {wildcards.scale:q} --output {output.png:q} {output.dot:q} >> {log:q} 2>&1"

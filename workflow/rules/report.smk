@@ -8,10 +8,6 @@ Costs: seconds, on the machine that runs Snakemake.
 SHOWN = [*plan.figures, "dag"]  # on the page
 
 
-def code_of_figure(name):
-    return code_hash(f"{module_of(name)}.draw", "cae.reporting.figures.style.save")
-
-
 rule report:
     input:
         rules.all.input,
@@ -93,7 +89,7 @@ rule figure:
     params:
         # A function of threads is no trigger: no picture shows its caption.
         caption=lambda w, threads: caption_of(w.figure),
-        code=lambda w: code_of_figure(w.figure),
+        code=lambda w: code_of_figure(module_of(w.figure)),
     shell:
         "python -m cae figure --name {wildcards.figure:q} --scale {wildcards.scale:q} --output {output.png:q} {input:q}"
         " > {log:q} 2>&1"
