@@ -24,7 +24,9 @@ def test_ci_hooks_and_hand_run_the_same_checks():
     steps = "\n".join(step.get("run", "") for step in job["steps"])
     ci = (ROOT / ".ci/run").read_text()
     assert targets(steps) == targets(ci) == ["lint", "test", "test-slow"]
-    (cut_short,) = re.findall(r"^timeout .* make report .*$", ci, re.M)  # tests run in a tree that holds a run's leftovers
+    (cut_short,) = re.findall(
+        r"^timeout .* make report .*$", ci, re.M
+    )  # tests run in a tree that holds a run's leftovers
     assert f"- run: {cut_short}\n" in (ROOT / ".github/workflows/ci.yml").read_text()
     (hook,) = [
         hook
