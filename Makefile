@@ -19,7 +19,6 @@ endif
 report: .venv/ready
 	@echo "snakemake --cores all --configfile params/$(SCALE).yaml"
 	@trap "interrupted=1" INT; $(run) snakemake --cores all --configfile params/$(SCALE).yaml || test "$$interrupted"
-	@echo "reports/$(SCALE)/index.html"
 
 redraw: .venv/ready
 	@test -d reports/$(SCALE)/published || { echo "reports/$(SCALE)/published: no such folder; SCALE is one of those that are kept"; exit 1; }
@@ -29,7 +28,6 @@ redraw: .venv/ready
 	(cd reports/$(SCALE)/published && find . -name '*.gz' -print0) | xargs -0 --no-run-if-empty gunzip --force
 	@# Data sets that are on this machine may be others than those of the report: they are not looked at.
 	env $(patsubst %,-u %_ROOT,IMAGENET ADE20K COCO FOOD101 CLIPART SKETCH) $(run) snakemake report --cores all --configfile params/$(SCALE).yaml
-	@echo "reports/$(SCALE)/index.html"
 
 test: .venv/ready
 	$(run) pytest -n 2 --dist loadfile --no-loadscope-reorder

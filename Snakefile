@@ -5,6 +5,7 @@ snakemake --cores all reports/demo/figures/figure5.png    one figure, and only w
 snakemake --configfile params/paper.yaml --profile slurm --config imagenet=/path ade20k=/path
 """
 
+import atexit
 import sys
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from cae.params import validate
 from cae.reporting.figures import caption_of, module_of
 from workflow.hooks import (
     changed_data,
+    ending,
     failures,
     interruption,
     lock,
     progress,
     records,
+    roots,
     slurm,
 )
 from workflow.code_hash import code_hash, code_of_figure
@@ -64,15 +67,17 @@ try:
         }
         check_batches(trained_on)
         few_labels.check(trained_on)
+        roots.check_known(plan)
 except UserError as error:
     raise WorkflowError(str(error)) from None
-for name, reason in plan.left_out.items():
-    print(f"{name} is left out: {reason}", file=sys.stderr)
 if workflow.is_main_process:
     for path, differences in outdated.items():
         print(changed_data.describe(path, datasets[path], differences), file=sys.stderr)
-    for reason, models in plan.rows_left_out.items():
-        print(f"Rows not run: {', '.join(models)}: {reason}", file=sys.stderr)
+    if unset := roots.unset(plan):
+        print(f"Set the roots of {', '.join(unset)} for a run", file=sys.stderr)
+    if left_out := plan.left_out_in_short:
+        print(f"{left_out} (`snakemake plan` tells which and why)", file=sys.stderr)
+    atexit.register(ending.print_if_done, workflow, plan)
 
 
 wildcard_constraints:
@@ -130,6 +135,7 @@ PREVIOUS = Path("work", P.scale, "previous")
 
 
 onstart:
+    roots.check_needed(plan, workflow.dag)
     lock.lock_scale(workflow, Path("work", P.scale))
     slurm.start(workflow, Path("work", P.scale, "slurm"))
     failures.keep(workflow.dag.needrun_jobs(), PREVIOUS)

@@ -1,7 +1,7 @@
 """All jobs of a scale, as Snakemake plans them: its own DAG, built of the Snakefile, nothing run."""
 
 import io
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,11 +33,11 @@ def jobs_of(files: list[Path], overrides: dict, targets: tuple[str, ...] = ("all
     settings = DAGSettings(targets=set(targets), max_checksum_file_size=1 << 40, print_dag_as="dot")
     try:
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
-            planned = api.workflow(
-                resource_settings=ResourceSettings(cores=1), snakefile=FOLDER / "Snakefile",
-                config_settings=ConfigSettings(configfiles=[file.absolute() for file in files], config=overrides),
-            )  # fmt: skip
-            with redirect_stdout(io.StringIO()):
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                planned = api.workflow(
+                    resource_settings=ResourceSettings(cores=1), snakefile=FOLDER / "Snakefile",
+                    config_settings=ConfigSettings(configfiles=[file.absolute() for file in files], config=overrides),
+                )  # fmt: skip
                 planned.dag(settings).printdag()
             dag = planned._workflow.dag
     except WorkflowError as error:

@@ -61,6 +61,9 @@ for option in {"--output", "--linear", "--attentive", "--metrics", "--weights"} 
             about = {"root": "/nowhere", "layout": options["--layout"], "classes": [], "splits": images, "told": sys.argv[1:]}
             file.write_text(json.dumps(about))
             continue
+        if "/evaluate/" in str(file):  # a cell of the tables
+            file.write_text(json.dumps({"top1": 12.5, "miou": 25.0, "box_ap": 50.0, "told": sys.argv[1:]}))
+            continue
         # Weights are above the size to which Snakemake compares content if not told otherwise.
         file.write_text(" ".join(sys.argv[1:]) + (file.suffix == ".safetensors") * 2_000_000 * " ")
 """

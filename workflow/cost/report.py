@@ -201,7 +201,10 @@ def _table(heads: list[str], rows: list[list]) -> str:
 def _notes(whole: Budget, given: list[Card], costs: Costs, name: str, unit: float) -> list[str]:
     _, path = whole.chain(given[0] if given else None)
     chain = " -> ".join(" ".join([job.rule, *(v for k, v in job.wildcards.items() if k != "scale")]) for job in path)
-    notes = [f"Longest chain: {chain or 'no job with FLOPs'}."]
+    left_out = [f"{', '.join(models)}: {why}" for why, models in costs.plan.rows_left_out.items()]
+    left_out += [f"{figure}: {why}" for figure, why in costs.plan.left_out.items()]
+    notes = ["Rows and figures that are left out:\n" + "\n".join(f"- {line}" for line in left_out)] if left_out else []
+    notes.append(f"Longest chain: {chain or 'no job with FLOPs'}.")
     if saved := costs.released():
         made = [("tokenize" if what.startswith("tokens") else "pretrain_model", work) for what, work in saved.items()]
         told = [f"{number(sum(work.flops for work in saved.values()) / unit)} {name}"]

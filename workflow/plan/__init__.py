@@ -198,6 +198,13 @@ class Plan:
                 found.setdefault(why, []).append(model)
         return found
 
+    @property
+    def left_out_in_short(self) -> str:
+        """A line that counts the rows and figures that the scale leaves out; empty where it leaves out none."""
+        counts = {"rows": sum(map(len, self.rows_left_out.values())), "figures": len(self.left_out)}
+        parts = [f"{count} {kind if count > 1 else kind[:-1]}" for kind, count in counts.items() if count]
+        return f"Scale {self.params.scale} leaves out {' and '.join(parts)}" if parts else ""
+
     def rows_of(self, table: str) -> list[Row]:
         return [row for row in self.tables[table].rows if row.model in self.recipes]
 
