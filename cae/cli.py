@@ -5,7 +5,6 @@ Params travel as one JSON text. `snakemake -n -p` prints the exact command of an
 
 import argparse
 import errno
-import json
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cae.errors import UserError
 from cae.options import BY_HAND, OPTIONAL, OPTIONS, RUNTIME
-from cae.params import describe
+from cae.params import Params, describe
 
 
 def runtime(a):
@@ -34,8 +33,9 @@ def index(a):
     from cae.data.few_labels import check
     from cae.data.manifests import index
 
-    index(a.layout, a.root, a.output, a.threads, a.classes, a.batches, a.unreadable)
-    check({a.output: a.batches})
+    batches = parse(dict[str, int], a, "batches")
+    index(a.layout, a.root, a.output, a.threads, a.classes, batches, a.unreadable)
+    check({a.output: batches})
 
 
 def train_tokenizer(a):
@@ -140,13 +140,13 @@ def attention(a):
 def table(a):
     from cae.reporting.tables import main
 
-    main(a.tables, a.name, a.scale, json.loads(a.facts), a.inputs, a.output)
+    main(a.tables, a.name, a.scale, parse(dict[str, dict], a, "facts"), a.inputs, a.output)
 
 
 def claims(a):
     from cae.reporting.claims import main
 
-    main(a.claims, a.tables, json.loads(a.figures), a.inputs, a.scale, a.output)
+    main(a.claims, a.tables, parse(dict[str, list[str]], a, "figures"), a.inputs, a.scale, a.output)
 
 
 def figure(a):
@@ -164,13 +164,14 @@ def models(a):
 def metrics(a):
     from cae.reporting.metrics import main
 
-    main(json.loads(a.params), a.inputs, a.output)
+    main(parse(dict[str, list[str]], a), a.inputs, a.output)
 
 
 def page(a):
     from cae.reporting.page import main
 
-    main(a.scale, json.loads(a.params), a.inputs, a.output)
+    parse(Params, a)  # mistakes in it are told; the page shows what it was told, as it was told
+    main(a.scale, parse(dict, a), a.inputs, a.output)
 
 
 def plan(a):
@@ -229,12 +230,22 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
 }
 
 
-def parse(model, a):
-    """The step's typed params; UserError names the key."""
+def parse(model, a, option="params"):
+    """Return what an option's JSON text stands for, as a `model`; UserError names the option and the key."""
     try:
-        return TypeAdapter(model).validate_json(a.params)
+        return TypeAdapter(model).validate_json(getattr(a, option))
     except ValidationError as error:
-        raise UserError("\n".join(f"--params: {describe(e)}" for e in error.errors())) from None
+        errors = error.errors()
+    if errors[0]["type"] == "json_invalid":
+        wrong = errors[0]["ctx"]["error"]
+        raise UserError(f"--{option}: not JSON ({wrong}); `snakemake -n -p <target>` prints whole commands")
+    missing = [error for error in errors if error["type"] == "missing"]
+    lines = [describe(error) for error in errors if error["type"] != "missing"]
+    if len(missing) > 2:
+        lines.append(f"missing: {', '.join('.'.join(map(str, error['loc'])) for error in missing)}")
+    else:
+        lines += map(describe, missing)
+    raise UserError("\n".join(f"--{option}: {line}" for line in lines))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,9 +1,18 @@
 """What the subcommands may be told."""
 
-import json
+import argparse
+import re
 from pathlib import Path
 
 from cae.params import LAYOUTS
+
+
+def shard(text: str) -> str:
+    """Return K/N as it is; an error of the command line where it is not a K from 1 to N."""
+    if not re.fullmatch(r"[0-9]+/[0-9]+", text) or not 1 <= int(text.split("/")[0]) <= int(text.split("/")[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not K/N, as in 1/64, with K from 1 to N")
+    return text
+
 
 OPTIONS = {
     "data": dict(type=Path, help="manifest of a data set (JSON)"),
@@ -18,12 +27,10 @@ OPTIONS = {
     "scenes": dict(type=int, nargs=2, help="images to train on and to validate on"),
     "classes": dict(type=int, default=None),
     "unreadable": dict(choices=["stop", "skip"], default="stop", help="what to do about images that cannot be used"),
-    "batches": dict(
-        type=json.loads, default={}, help="sizes of the batches trained on a data set, by key of params (JSON text)"
-    ),
+    "batches": dict(default="{}", help="sizes of the batches trained on a data set, by key of params (JSON text)"),
     "tokenizer": dict(type=Path, help="folder of a tokenizer"),
     "tokens": dict(type=Path, help="folder of a token cache"),
-    "shard": dict(help="K/N, K from 1"),
+    "shard": dict(type=shard, help="K/N, K from 1"),
     "encoder": dict(type=Path, help="folder of a pretrained model"),
     "models": dict(type=Path, nargs="+", help="folders of pretrained models"),
     "objects": dict(type=Path, help="manifest of images with masks of objects (JSON)"),

@@ -11,18 +11,46 @@ def test_every_command_explains_itself(capsys):
         assert done.value.code == 0 and "--" in capsys.readouterr().out
 
 
+JOB = "masks-and-crops", "--data", "x.json", "--output", "x.npz", "--params"
+
+
 @pytest.mark.parametrize(
-    "params,message",
+    ("command", "message"),
     [
-        ('{"seed": 0}', "--params: figure3: Field required"),
-        ('{"sed": 0}', "unknown key 'sed'; did you mean 'seed'?"),
-        ("{", "--params: Invalid JSON"),
+        ([*JOB, '{"seed": 0}'], "--params: missing: figure3, image, view, mask"),
+        ([*JOB, '{"sed": 0}'], "--params: unknown key 'sed'; did you mean 'seed'?"),
+        ([*JOB, "{"], "--params: not JSON (EOF while parsing an object at line 1 column 1); `snakemake -n -p <target>` prints"),
+        ([*JOB, "params/demo.yaml"], "--params: not JSON (expected value at line 1 column 1); `snakemake -n -p <target>`"),
+        ([*JOB, "[]"], "--params: Input should be an object (found [])"),
+        (["pretrain", "--data", "x", "--params", "{}", "--work", "x", "--output", "x"], "--params: method: Field required"),
+        (["pretrain", "--data", "x", "--params", '{"method": "cea"}', "--work", "x", "--output", "x"],
+         "--params: method: unknown key 'cea'; did you mean 'cae'?"),
+        (["import-tokenizer", "--params", '{"image": {"size": 8, "patch": 8}, "tokenizer": {}}', "--output", "x"],
+         "--params: tokenizer.kind: Field required"),
+        (["import-tokenizer", "--params", '{"image": {"size": 8, "patch": 8}, "tokenizer": {"kind": "dvae"}}', "--output", "x"],
+         "--params: tokenizer.kind: unknown key 'dvae'; did you mean 'dalle'?"),
+        (["table", "--tables", "x", "--name", "x", "--scale", "x", "--output", "x", "--facts", "x"], "--facts: not JSON ("),
+        (["table", "--tables", "x", "--name", "x", "--scale", "x", "--output", "x", "--facts", '{"a": 1}'],
+         "--facts: a: Input should be an object (found 1)"),
+        (["claims", "--claims", "x", "--tables", "x", "--scale", "x", "--output", "x", "--figures", "x"], "--figures: not JSON"),
+        (["metrics", "--params", "[1]", "--output", "x"], "--params: Input should be an object (found [1])"),
+        (["page", "--params", "x", "--scale", "x", "--output", "x"], "--params: not JSON ("),
+        (["page", "--params", "[]", "--scale", "x", "--output", "x"], "--params: Input should be an object (found [])"),
+        (["page", "--params", "{}", "--scale", "x", "--output", "x"], "--params: missing: scale, seed, datasets, "),
+        (["index", "--layout", "coco", "--root", "x", "--output", "x", "--batches", "[1]"], "--batches: Input should be"),
     ],
-)
-def test_bad_params_are_told_without_a_traceback(tmp_path, params, message):
+)  # fmt: skip
+def test_bad_params_are_told_without_a_traceback(command, message):
     with pytest.raises(SystemExit) as done:
-        main(["masks-and-crops", "--data", "x.json", "--params", params, "--output", str(tmp_path / "x.npz")])
-    assert message in done.value.code
+        main(command)
+    assert done.value.code.startswith(f"cae {command[0]}: {message}") and "\n" not in done.value.code
+
+
+@pytest.mark.parametrize("shard", ["x", "3", "0/4", "5/4", "1/4/8", "-1/4", "1/"])
+def test_a_shard_is_one_of_so_many(capsys, shard):
+    with pytest.raises(SystemExit):
+        main(["tokenize", "--data", "x", "--params", "{}", "--work", "x", "--output", "x", f"--shard={shard}"])
+    assert f"'{shard}' is not K/N, as in 1/64, with K from 1 to N" in capsys.readouterr().err
 
 
 def test_missing_manifest_is_named(tiny, tmp_path):

@@ -54,7 +54,7 @@ class Params(Strict):
     @model_validator(mode="before")
     @classmethod
     def leave_out(cls, data: Any) -> Any:
-        only, models = data.get("only"), data.get("models")
+        only, models = (data.get("only"), data.get("models")) if isinstance(data, dict) else (None, None)
         if not isinstance(only, list) or not isinstance(models, dict):
             return data
         return data | {"models": {name: entry if name in only else None for name, entry in models.items()}}
