@@ -76,7 +76,7 @@ if workflow.is_main_process:
     if unset := roots.unset(plan):
         print(f"Set the roots of {', '.join(unset)} for a run", file=sys.stderr)
     if left_out := plan.left_out_in_short:
-        print(f"{left_out} (`snakemake plan` tells which and why)", file=sys.stderr)
+        print(f"{left_out} (`snakemake cost` tells which and why)", file=sys.stderr)
     atexit.register(ending.print_if_done, workflow, plan)
 
 

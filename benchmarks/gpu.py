@@ -49,7 +49,7 @@ class Bench:
         self.windows, self.steps = (1, 1) if tiny else (3, 5)
         self.rate = 0.0  # of the matrix product, in FLOP/s
         self.speeds: dict[str, float] = {}  # images/s of a method's step
-        self.rates: dict[str, dict] = {}  # by rule of the workflow and by name, as `cae plan --rates` reads them
+        self.rates: dict[str, dict] = {}  # by rule of the workflow and by name, as `cae cost --rates` reads them
 
     def tell(
         self, what: str, measured: float | None, unit: str = "", goal: float | None = None, more: str = ""
@@ -368,7 +368,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--tiny", action="store_true", help="sizes of seconds on a CPU; utilisation then means nothing")
-    parser.add_argument("--json", type=Path, help="a file for the lines, and for `cae plan --rates`")
+    parser.add_argument("--json", type=Path, help="a file for the lines, and for `cae cost --rates`")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("no GPU here; `--tiny --device cpu` shows that all of it runs")

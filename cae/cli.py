@@ -174,8 +174,13 @@ def page(a):
     main(a.scale, parse(dict, a), a.inputs, a.output)
 
 
-def plan(a):
+def cost(a):
     workflow("cost.report").main(a.params, a.config, a.rates, a.flops, a.float32_flops, a.utilisation)
+
+
+def plan(a):
+    print("cae plan is now called `cae cost`", file=sys.stderr)
+    cost(a)
 
 
 def stages(a):
@@ -199,6 +204,7 @@ def publish(a):
     main(a.scale, a.inputs, a.output)
 
 
+COST = "params config rates flops float32-flops utilisation"
 COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
     "make": (make, "layout root seed scenes classes unreadable batches threads output"),
     "index": (index, "layout root classes unreadable batches threads output"),
@@ -225,7 +231,8 @@ COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any n
     "metrics": (metrics, "params output inputs"),
     "page": (page, "scale params output inputs"),
     "publish": (publish, "scale output inputs"),
-    "plan": (plan, "params config rates flops float32-flops utilisation"),
+    "cost": (cost, COST),
+    "plan": (plan, COST),  # as it was called earlier
     "stages": (stages, "params output"),
 }
 
@@ -255,7 +262,7 @@ def parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(command)
         sub.set_defaults(run=run)
         for option in options.split():
-            if command in ("plan", "stages"):
+            if command in ("cost", "plan", "stages"):
                 sub.add_argument(f"--{option}", **BY_HAND[option])
             elif option == "inputs":
                 sub.add_argument("inputs", type=Path, nargs="*")

@@ -24,7 +24,7 @@ def test_every_line_of_the_gpus_benchmark_is_measured_at_tiny_sizes(gpu, tmp_pat
     assert told["lines"] == lines
     rates = {
         (rule, name) for rule, names in told["images_per_second"].items() for name in names
-    }  # of `cae plan --rates`
+    }  # of `cae cost --rates`
     assert rates == {("pretrain_model", name) for name in ("cae-b-300", "cae-l-1600", *gpu.METHODS)} | {
         ("tokenize", "dalle"), ("segment", "cae-b-300"), ("detect", "cae-b-300")
     }  # fmt: skip

@@ -10,7 +10,6 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 from cae.errors import UserError
-from workflow.cost.work import Work
 
 FOLDER = Path(__file__).resolve().parents[1]  # of the Snakefile
 
@@ -21,7 +20,6 @@ class Job:
     wildcards: dict[str, str]
     gpus: int = 0
     left: bool = True  # to be run
-    work: Work = Work()  # what it costs, where that was asked
     needs: list["Job"] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)

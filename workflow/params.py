@@ -61,7 +61,7 @@ def _typed(value: Any) -> Any:
 
 
 def same_params(files: list[Path], overrides: dict, configfile: str = "--configfile") -> str:
-    """Return the options by which a job that calls Snakemake itself gives it the same params (`cae plan` calls the first
+    """Return the options by which a job that calls Snakemake itself gives it the same params (`cae cost` calls the first
     --params)."""
     values = [f"{name}={json.dumps(value)}" for name, value in overrides.items()]
     options = [*([configfile, *map(str, files)] if files else []), *(["--config", *values] if values else [])]

@@ -170,7 +170,7 @@ def test_the_demo_leaves_rows_and_cells_out_and_says_where_to_change_that(tree):
     assert of("make_data", jobs) == {"imagenet", "ade20k", "coco"}  # no data that no cell needs
     text = tree.run("snakemake", "--dry-run", "--quiet", "all")
     (line,) = [line for line in text.splitlines() if "leaves out" in line]
-    assert line == "Scale demo leaves out 18 rows (`snakemake plan` tells which and why)"
+    assert line == "Scale demo leaves out 18 rows (`snakemake cost` tells which and why)"
     assert of("finetune", tree.dry_run("results/demo/evaluate/finetune/cae-b-300.json"))  # a cell may be asked for
 
 

@@ -67,7 +67,7 @@ def test_a_scale_is_run_once_at_a_time_whatever_other_scales_do(waiting):
 
         # What makes nothing is possible all the while.
         assert waiting.dry_run(demo).keys() == {"make_data imagenet"}
-        for harmless in (["--touch", "--", demo], ["--unlock"], ["--", "plan"]):
+        for harmless in (["--touch", "--", demo], ["--unlock"], ["--", "cost"]):
             waiting.run(*run, *harmless)
     assert first.returncode == 0 and (waiting.path / demo).exists()
     assert "Nothing to be done" in waiting.run(*run, "--", demo)

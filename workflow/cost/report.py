@@ -1,228 +1,202 @@
-"""`cae plan`: what a scale costs before it is paid, a table a row: jobs, GPU-hours, disk, the longest chain.
+"""`cae cost`: what a scale costs before it is paid, a table a row: jobs, hours, disk, the longest chain.
 
 The jobs are Snakemake's own, of the DAG that it builds of the Snakefile: what is counted is what would run. Hours follow from
-FLOPs and the rate that a card reaches; none is known here, so rates are given: images/s that were measured
-(`benchmarks/gpu.py --json`, or a file by hand), or FLOP/s.
+FLOPs and the rate that a card reaches: images/s that were measured (`benchmarks/gpu.py --json`, or a file by hand), FLOP/s that
+are given, or, without a GPU, what this processor reaches.
 """
 
 import os
-from functools import cached_property
-from math import inf
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pandas as pd
 from snakemake.cli import parse_config
 from tabulate import tabulate
 
 from cae.errors import UserError
-from cae.params import read_yaml, unknown, validate
-from workflow.cost.work import Costs, Work
+from cae.params import validate
+from workflow.cost.cards import Card, given_cards
+from workflow.cost.processor import has_gpu, processor
+from workflow.cost.work import PUBLISHED, Costs, Size, Work
 from workflow.jobs import FOLDER, Job, all_needed, jobs_of
-from workflow.params import read_params
+from workflow.params import read_params, same_params
 from workflow.plan import Plan
 
 UNITS = (("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12))
-DEFAULT = Path("rates.json")  # of rates, where none is named
-MIXED = ("pretrain_model",)  # rules whose jobs differ so much in kind that a rate holds for the same method alone
-
-
-class Card:
-    """A kind of GPU. `rates`: FLOP/s that it reaches, by rule and name; `flops`: by precision, where no rate is given."""
-
-    def __init__(self, name: str, rates: dict, flops: dict[str, float], costs: Costs):
-        self.name, self.rates, self.flops, self.costs = name, rates, flops, costs
-
-    def hours(self, job: Job) -> float | None:
-        """GPU-hours of a job; None where no rate is known."""
-        return self.hours_of(job.rule, job.work)
-
-    def hours_of(self, rule: str, work: Work) -> float | None:
-        if not work.flops:
-            return 0.0
-        rate = self.rate(rule, work)
-        return work.flops / rate / 3600 if rate else None
-
-    def rate(self, rule: str, work: Work) -> float | None:
-        """Of the job itself, or of that of the same rule (pretraining: and method) which is nearest in FLOPs an image."""
-        known = self.rates.get(rule, {})
-        plain = work.name.partition("@")[0]
-        if plain not in known and rule in MIXED:
-            known = {name: rate for name, rate in known.items() if self._method(name) == self._method(plain)}
-        if known:
-            nearest = min(known, key=lambda name: (name != plain, abs(known[name].unit - work.unit)))
-            return known[nearest].flops
-        return self.flops.get(work.precision)
-
-    def _method(self, name: str) -> str | None:
-        recipe = self.costs.plan.recipes.get(name)
-        return recipe.method if recipe else None
-
-
-def cards(files: list[Path], flops: float | None, float32: float | None, share: float, costs: Costs) -> list[Card]:
-    """A card a file of rates; else that of the FLOP/s that were given."""
-    given = {"bfloat16": flops, "float32": float32}
-    given = {precision: share * rate for precision, rate in given.items() if rate}
-    found = [_card(file, given, costs) for file in files]
-    return found or ([Card(f"{(flops or float32) / 1e12:g} TFLOP/s x {share:g}", {}, given, costs)] if given else [])
-
-
-def _card(file: Path, given: dict[str, float], costs: Costs) -> Card:
-    """`device: <name>` and `images_per_second: {<rule>: {<model or tokenizer>: <number>}}`, in YAML or JSON. In place of the
-    number {rate: …, flops: …}: also what an image cost where that was measured."""
-    try:
-        raw = read_yaml(file, "file of rates")
-        rates = raw["images_per_second"]
-        device = str(raw.get("device", file.stem))
-        entries = [(rule, name, entry) for rule, names in rates.items() for name, entry in names.items()]
-    except (TypeError, KeyError, AttributeError):
-        raise UserError(
-            f"{file}: not a file of rates; expected device: <name>, images_per_second: {{pretrain_model: {{<model>: <number>}}}}"
-        ) from None
-    found: dict[str, dict[str, Work]] = {}
-    for rule, name, entry in entries:
-        if not (unit := entry.get("flops") if isinstance(entry, dict) else costs.unit(rule, name)):
-            raise UserError(f"{file}: images_per_second.{rule}: {unknown(name, costs.names(rule))}")
-        rate = entry.get("rate") if isinstance(entry, dict) else entry
-        if not isinstance(rate, (int, float)) or not 0 < rate < inf:
-            raise UserError(f"{file}: images_per_second.{rule}.{name}: {rate!r} is no number above 0")
-        found.setdefault(rule, {})[name] = Work(flops=rate * unit, unit=unit)
-    return Card(device, found, given, costs)
-
-
-class Budget:
-    """Sums over a set of jobs."""
-
-    def __init__(self, jobs: list[Job], cards: list[Card]):
-        self.jobs, self.cards = jobs, cards
-
-    @cached_property
-    def with_flops(self) -> list[Job]:
-        return [job for job in self.jobs if job.work.flops]
-
-    @property
-    def flops(self) -> float:
-        return sum(job.work.flops for job in self.jobs)
-
-    def hours(self, card: Card) -> str:
-        known = [card.hours(job) for job in self.with_flops]
-        return number(sum(hours for hours in known if hours), open=None in known)
-
-    def row(self, unit: float) -> list:
-        disk = [sum(getattr(job.work, part) for job in self.jobs) / 1e9 for part in ("data", "tokens", "weights")]
-        hours = [text for card in self.cards for text in (self.hours(card), self.chain(card)[0])]
-        left = sum(job.left for job in self.jobs)
-        return [len(self.jobs), left, len(self.with_flops), number(self.flops / unit), *hours, *map(number, disk)]
-
-    def chain(self, card: Card | None) -> tuple[str, list[Job]]:
-        """The longest chain of jobs that wait for each other, each on its own number of GPUs; its hours, or without a card
-        the length in FLOPs."""
-        longest: dict[Job, tuple[float, Job | None]] = {}
-
-        def own(job: Job) -> float:
-            size = (card.hours(job) or 0.0) if card else job.work.flops
-            return size / max(1, job.gpus)
-
-        for job in self._in_order():
-            before = max(job.needs, key=lambda other: longest[other][0], default=None)
-            longest[job] = own(job) + (longest[before][0] if before else 0), before
-        end = max(longest, key=lambda job: longest[job][0])
-        path = [end]
-        while before := longest[path[-1]][1]:
-            path.append(before)
-        open = bool(card) and any(card.hours(job) is None for job in path)
-        return number(longest[end][0], open), [job for job in reversed(path) if own(job)]
-
-    def _in_order(self) -> list[Job]:
-        """Each behind those that it waits for."""
-        done: dict[Job, None] = {}
-        todo = list(self.jobs)
-        while todo:
-            job = todo[-1]
-            if waits := [other for other in job.needs if other not in done]:
-                todo += waits
-            else:
-                done[todo.pop()] = None
-        return list(done)
-
-
-def number(value: float, open: bool = False) -> str:
-    """Three digits; `open`: at least."""
-    text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    return f">= {text}" if open else text
+RATES = Path("rates.json")  # where no other file is named
+DISK = "data", "tokens", "weights"
+EVERYTHING = "everything, each once"
 
 
 def main(
     files: list[Path], overrides: list[str], rates: list[Path], flops: float | None, float32: float | None, share: float
 ) -> None:
-    """Prints the plan; `files` and `overrides` as Snakemake's --configfile and --config."""
+    """Print what a scale costs; `files` and `overrides`: Snakemake's --configfile and --config."""
     try:
         config = parse_config(overrides)
     except ValueError as error:
         raise UserError(f"--config: {error}") from None
     folder = Path(os.path.relpath(FOLDER))
-    said = read_params(files, config, folder)
+    layers = read_params(files, config, folder)
     tables, claims, paper = (folder / f"params/{name}.yaml" for name in ("tables", "claims", "paper"))
-    costs = Costs(Plan(validate(said), tables, claims, paper=paper, said=said))
-    jobs = jobs_of(files, config)
-    for job in jobs:
-        job.work = costs.of(job.rule, job.wildcards)
-    print(report(jobs, cards(rates or [DEFAULT] * DEFAULT.exists(), flops, float32, share, costs), costs))
+    costs = Costs(Plan(validate(layers), tables, claims, paper=paper, said=layers))
+    works = {job: costs.of(job.rule, job.wildcards) for job in jobs_of(files, config)}
+    cards = given_cards(rates or [RATES] * RATES.exists(), flops, float32, share, costs)
+    print(report(works, costs, cards, same_params(files, config)))
 
 
-def report(jobs: list[Job], given: list[Card], costs: Costs) -> str:
-    plan, whole = costs.plan, Budget(jobs, given)
-    rows = {
-        name: [job for job in jobs if job.rule == "table" and job.wildcards["table"] == name] for name in plan.tables
-    }
-    rows["figures"] = [job for job in jobs if job.rule == "figure"]
-    budgets = {name: Budget(all_needed(ends), given) for name, ends in rows.items()} | {"everything, each once": whole}
-    name, unit = next((each for each in UNITS if whole.flops >= each[1]), UNITS[-1])
-    hours = [f"GPU-hours\n{card.name}" for card in given]
-    chains = [head for each in hours for head in (each, "longest\nchain, h")]
-    disk = [f"{part}\nGB" for part in ("data", "tokens", "checkpoints")]
-    rules = sorted({job.rule for job in whole.with_flops})
-    steps = [(rule, Budget([job for job in whole.with_flops if job.rule == rule], given)) for rule in rules]
-    by_step = [
-        [rule, len(some.jobs), number(some.flops / unit), *map(some.hours, given)]
-        for rule, some in sorted(steps, key=lambda step: -step[1].flops)
+def report(works: dict[Job, Work], costs: Costs, cards: list[Card], options: str = "") -> str:
+    """Return all that `cae cost` prints of jobs and what each costs; without `cards`, hours are those of this processor where there is no GPU. `options`: of
+    Snakemake, which select the scale."""
+    given = bool(cards)
+    note = "Hours are those of GPUs that are never waited for; reading images, jobs on processors and queues are not in them."
+    if not cards and not has_gpu():
+        largest = max(works.values(), key=lambda work: work.flops)
+        recipes = costs.plan.recipes
+        card, note = processor(costs, recipes.get(largest.name) or next(iter(recipes.values())))
+        cards = [card]
+    frame = job_frame(works, cards)
+    unit = next((each for each in UNITS if frame.flops.sum() >= each[1]), UNITS[-1])
+    parts = [
+        _unlisted(costs, options),
+        f"Scale {costs.plan.params.scale}: {len(works)} jobs. One that several rows need is in each, and in the last row once.",
+        _table_of_rows(frame, costs.plan, cards, unit),
+        _table_of_steps(frame, cards, unit),
+        _chain(longest_chain(frame, cards[0] if cards else None)),
+        _saved(costs, cards, unit),
+        f"Data sets: {'; '.join(f'{name} {_counts(size)}' for name, size in costs.sizes.items())}.",
+        note,
+        *(_without_rate(frame, card) for card in cards),
+        "" if given else NO_RATE,
+        _left_out(costs.plan),
     ]
-    tables = _table(["", "jobs", "to run", "with\nFLOPs", name, *chains, *disk],
-                    [[row, *some.row(unit)] for row, some in budgets.items()])  # fmt: skip
-    said = (
-        f"Scale {plan.params.scale}: {len(jobs)} jobs. One that several rows need is in each, and in the last row once."
-    )
-    parts = [said, tables, _table(["step", "jobs", name, *hours], by_step), *_notes(whole, given, costs, name, unit)]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
+
+
+NO_RATE = (
+    "GPU-hours: no rate is given. `python benchmarks/gpu.py --json rates.json` measures images/s of a card (--rates: other "
+    "files); --flops and --float32-flops say what it multiplies in a second."
+)
+
+
+def job_frame(works: dict[Job, Work], cards: list[Card]) -> pd.DataFrame:
+    """Return a line for each job: what it costs, and by each card's name its hours on one (NaN: no rate is known)."""
+    lines = [
+        {"job": job, "rule": job.rule, "left": job.left, "gpus": max(1, job.gpus), "flops": work.flops}
+        | {part: getattr(work, part) for part in DISK}
+        | {card.name: card.hours(job.rule, work) for card in cards}
+        for job, work in works.items()
+    ]
+    return pd.DataFrame(lines).astype({card.name: float for card in cards})
+
+
+def longest_chain(frame: pd.DataFrame, card: Card | None) -> list[Job]:
+    """Return the longest chain of jobs that wait for each other, in order, each on its own number of GPUs: in hours of the card,
+    without a card in FLOPs."""
+    lengths = dict(zip(frame.job, (frame[card.name] if card else frame.flops).fillna(0) / frame.gpus))
+    longest: dict[Job, float] = {}
+    before: dict[Job, Job | None] = {}
+    for job in TopologicalSorter({job: job.needs for job in lengths}).static_order():
+        before[job] = max(job.needs, key=longest.get, default=None)
+        longest[job] = lengths[job] + (longest[before[job]] if job.needs else 0)
+    chain, last = [], max(longest, key=longest.get, default=None)
+    while last:
+        chain.append(last)
+        last = before[last]
+    return [job for job in reversed(chain) if lengths[job]]
+
+
+def _table_of_rows(frame: pd.DataFrame, plan: Plan, cards: list[Card], unit: tuple[str, float]) -> str:
+    ends = {
+        name: [job for job in frame.job if job.rule == "table" and job.wildcards["table"] == name]
+        for name in plan.tables
+    }
+    ends["figures"] = [job for job in frame.job if job.rule == "figure"]
+    rows = {name: frame[frame.job.isin(all_needed(jobs))] for name, jobs in ends.items()} | {EVERYTHING: frame}
+    heads = ["", "jobs", "to run", "with\nFLOPs", unit[0]]
+    for card in cards:
+        heads += [f"{card.unit}\n{card.name}", *(["longest\nchain, h"] if card.has_chain else [])]
+    heads += ["data\nGB", "tokens\nGB", "checkpoints\nGB"]
+    return _table(heads, [[name, *_sums(part, cards, unit[1])] for name, part in rows.items()])
+
+
+def _sums(part: pd.DataFrame, cards: list[Card], unit: float) -> list:
+    hours = []
+    for card in cards:
+        hours.append(total(part[card.name]))
+        if card.has_chain:
+            chain = part[part.job.isin(longest_chain(part, card))]
+            hours.append(total(chain[card.name] / chain.gpus))
+    disk = [number(part[name].sum() / 1e9) for name in DISK]
+    return [len(part), part.left.sum(), (part.flops > 0).sum(), number(part.flops.sum() / unit), *hours, *disk]
+
+
+def _table_of_steps(frame: pd.DataFrame, cards: list[Card], unit: tuple[str, float]) -> str:
+    steps = sorted(frame[frame.flops > 0].groupby("rule"), key=lambda step: -step[1].flops.sum())
+    rows = [
+        [rule, len(part), number(part.flops.sum() / unit[1]), *(total(part[card.name]) for card in cards)]
+        for rule, part in steps
+    ]
+    return _table(["step", "jobs", unit[0], *(f"{card.unit}\n{card.name}" for card in cards)], rows)
 
 
 def _table(heads: list[str], rows: list[list]) -> str:
     return tabulate(rows, heads, stralign="right", disable_numparse=True, colalign=["left"])
 
 
-def _notes(whole: Budget, given: list[Card], costs: Costs, name: str, unit: float) -> list[str]:
-    _, path = whole.chain(given[0] if given else None)
-    chain = " -> ".join(" ".join([job.rule, *(v for k, v in job.wildcards.items() if k != "scale")]) for job in path)
-    left_out = [f"{', '.join(models)}: {why}" for why, models in costs.plan.rows_left_out.items()]
-    left_out += [f"{figure}: {why}" for figure, why in costs.plan.left_out.items()]
-    notes = ["Rows and figures that are left out:\n" + "\n".join(f"- {line}" for line in left_out)] if left_out else []
-    notes.append(f"Longest chain: {chain or 'no job with FLOPs'}.")
-    if saved := costs.released():
-        made = [("tokenize" if what.startswith("tokens") else "pretrain_model", work) for what, work in saved.items()]
-        told = [f"{number(sum(work.flops for work in saved.values()) / unit)} {name}"]
-        for card in given:
-            known = [card.hours_of(*each) for each in made]
-            told.append(f"{number(sum(filter(None, known)), None in known)} GPU-hours ({card.name})")
-        notes.append(f"Released, and so not made here: {', '.join(saved)}. That saves {', '.join(told)}.")
-    data = [f"{name} {size.train:,} + {size.val:,} images ({size.source})" for name, size in costs.sizes.items()]
-    notes.append(f"Data sets: {'; '.join(data)}.")
-    notes.append(
-        "Hours are those of GPUs that are never waited for; reading images, jobs on processors and queues are not in them."
+def total(hours: pd.Series) -> str:
+    """Return the sum of hours; a lower bound where some are not known."""
+    return f"{'>= ' if hours.isna().any() else ''}{number(hours.sum())}"
+
+
+def number(value: float) -> str:
+    """Return a number with three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _chain(jobs: list[Job]) -> str:
+    names = (" ".join([job.rule, *(value for key, value in job.wildcards.items() if key != "scale")]) for job in jobs)
+    return f"Longest chain: {' -> '.join(names) or 'no job with FLOPs'}."
+
+
+def _counts(size: Size) -> str:
+    return f"{size.train:,} + {size.val:,} images ({size.source})"
+
+
+def _unlisted(costs: Costs, options: str) -> str:
+    """Return a warning where data sets are not listed yet, so that their published sizes are counted."""
+    names = [
+        f"{name} with {size.train:,} + {size.val:,}" for name, size in costs.sizes.items() if size.source == PUBLISHED
+    ]
+    if not names:
+        return ""
+    command = " ".join(filter(None, ["snakemake --cores all", options, "-- data"]))
+    return (
+        f"NOT YOUR DATA: these data sets are not listed yet, and are counted as they were published: {', '.join(names)} images. "
+        f"List yours first, `{command}`, then ask again."
     )
-    for card in given:
-        if open := sorted({job.rule for job in whole.with_flops if card.hours(job) is None}):
-            notes.append(f"{card.name}: no rate is given of {', '.join(open)}: these are not in its hours.")
-    if not given:
-        notes.append(
-            "GPU-hours: no rate is given. `python benchmarks/gpu.py --json rates.json` measures images/s of a card (--rates: "
-            "other files); --flops and --float32-flops say what it multiplies in a second."
-        )
-    return notes
+
+
+def _saved(costs: Costs, cards: list[Card], unit: tuple[str, float]) -> str:
+    saved = costs.released()
+    if not saved:
+        return ""
+    parts = [f"{number(sum(work.flops for work in saved.values()) / unit[1])} {unit[0]}"]
+    for card in cards:
+        hours = [
+            card.hours("tokenize" if what.startswith("tokens") else "pretrain_model", work)
+            for what, work in saved.items()
+        ]
+        parts.append(f"{total(pd.Series(hours, dtype=float))} {card.unit} ({card.name})")
+    return f"Released, and so not made here: {', '.join(saved)}. That saves {', '.join(parts)}."
+
+
+def _without_rate(frame: pd.DataFrame, card: Card) -> str:
+    rules = sorted(set(frame.rule[frame[card.name].isna()]))
+    return f"{card.name}: no rate is given of {', '.join(rules)}: these are not in its hours." if rules else ""
+
+
+def _left_out(plan: Plan) -> str:
+    lines = [f"- {', '.join(models)}: {why}" for why, models in plan.rows_left_out.items()]
+    lines += [f"- {figure}: {why}" for figure, why in plan.left_out.items()]
+    return "\n".join(["Rows and figures that are left out:", *lines]) if lines else ""

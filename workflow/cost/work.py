@@ -10,6 +10,7 @@ from workflow.plan import SEEN, Plan, as_json
 
 SCENE = 4 / 3  # width over height of an image of ADE20K or COCO, here
 KEPT = 4 << 30  # bytes of encoder tokens that probing keeps in memory (cae.tasks.probe)
+PUBLISHED = "as published"  # the source of sizes of a data set that is not listed
 FLOAT, ADAM = 4, 12  # bytes of a parameter as weights, and in `last.ckpt` with AdamW's two moments
 
 
@@ -51,7 +52,7 @@ def _size(plan: Plan, name: str) -> Size:
 
         scenes = data.scenes or SIZES[data.layout]
         return Size(*scenes, data.classes or 10, sum(scenes) * 2e3, "made by the project")
-    return Size(published.train, published.val, data.classes or published.classes, published.bytes, "as published")
+    return Size(published.train, published.val, data.classes or published.classes, published.bytes, PUBLISHED)
 
 
 class Costs:

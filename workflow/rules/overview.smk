@@ -1,7 +1,7 @@
 """The whole at a glance: what it costs, the models, a picture of the DAG, and what DVC's own views show.
 
 Needs: rules and params; metrics.
-Makes: on the terminal the plan; reports/<scale>/tables/models.csv, reports/<scale>/figures/dag.png, reports/<scale>/metrics/,
+Makes: on the terminal the costs; reports/<scale>/tables/models.csv, reports/<scale>/figures/dag.png, reports/<scale>/metrics/,
 reports/<scale>/losses/.
 Costs: seconds, on the machine that runs Snakemake.
 """
@@ -9,9 +9,9 @@ Costs: seconds, on the machine that runs Snakemake.
 SAME_PARAMS = same_params(workflow.configfiles, workflow.config_settings.config)
 
 
-rule plan:
+rule cost:
     log:
-        f"work/{P.scale}/logs/plan/plan.log",
+        f"work/{P.scale}/logs/cost/cost.log",
     localrule: True
     threads: P.resources.report.threads
     resources:
@@ -21,7 +21,7 @@ rule plan:
             workflow.configfiles, workflow.config_settings.config, "--params"
         ),
     shell:
-        "python -m cae plan {params.options} 2>&1 | tee {log:q}"
+        "python -m cae cost {params.options} 2>&1 | tee {log:q}"
 
 
 rule models_table:

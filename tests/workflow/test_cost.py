@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
+from torch.utils.flop_counter import FlopCounterMode
 
 from cae.cli import main
 from cae.data.demo import SIZES
@@ -15,8 +17,10 @@ from cae.params import load
 from cae.tasks import probe
 from tests.conftest import ROOT
 from tests.workflow.conftest import ALL
+from workflow.cost import processor
 from workflow.cost import work as cost
-from workflow.cost.report import Budget, Card, cards, number
+from workflow.cost.cards import Card, given_cards
+from workflow.cost.report import job_frame, longest_chain, number, report, total
 from workflow.cost.work import Costs, Work
 from workflow.jobs import Job, all_needed, gpus_of
 from workflow.plan import Plan
@@ -26,7 +30,8 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from cae.params import validate
-from workflow.cost.report import cards, report
+from workflow.cost.cards import given_cards
+from workflow.cost.report import report
 from workflow.cost.work import Costs
 from workflow.jobs import all_needed, jobs_of
 from workflow.params import read_params
@@ -34,14 +39,12 @@ from workflow.plan import Plan
 files = [Path("params/demo-all.yaml")]
 costs = Costs(Plan(validate(read_params(files, {}))))
 jobs = jobs_of(files, {})
-for job in jobs:
-    job.work = costs.of(job.rule, job.wildcards)
 said = lambda job: " ".join([job.rule, *(v for k, v in job.wildcards.items() if k != "scale")])
 ends = {job.wildcards["table"]: [job] for job in jobs if job.rule == "table"}
 print(json.dumps({
     "jobs": [said(job) for job in jobs], "left": sum(job.left for job in jobs),
     "table2": [said(job) for job in all_needed(ends["table2"])],
-    "report": report(jobs, cards([], 1e12, None, 0.5, costs), costs),
+    "report": report({job: costs.of(job.rule, job.wildcards) for job in jobs}, costs, given_cards([], 1e12, None, 0.5, costs)),
 }))
 """
 
@@ -101,41 +104,53 @@ def test_what_is_released_saves_its_pretraining(paper):
     assert released["mae-b-1600"].flops == paper.pretrain_model("mae-b-300").flops * 1600 / 300
 
 
-def chain(card=None, **flops: float) -> list[Job]:
+def chain(**flops: float) -> dict[Job, Work]:
     """Two rows that share a first job: a <- b, a <- c; an end that needs both."""
-    jobs = {name: Job("probe", {}, 2, True, Work(flops[name], 1.0, name=name, precision="bfloat16")) for name in "abc"}
+    jobs = {name: Job("probe", {}, 2, True) for name in "abc"}
     jobs["b"].needs, jobs["c"].needs = [jobs["a"]], [jobs["a"]]
-    return [Job("all", {}, 0, True, Work(), [jobs["b"], jobs["c"]]), *jobs.values()]
+    works = {jobs[name]: Work(flops[name], 1.0, name=name, precision="bfloat16") for name in "abc"}
+    return {Job("all", {}, 0, True, [jobs["b"], jobs["c"]]): Work()} | works
+
+
+def hours(works: dict[Job, Work], ends: list[Job], card: Card) -> str:
+    frame = job_frame(works, [card])
+    return total(frame[frame.job.isin(all_needed(ends))][card.name])
 
 
 def test_a_shared_job_counts_once_and_the_longest_chain_is_found(paper):
     card = Card("one", {}, {"bfloat16": 1 / 3600}, paper)  # a FLOP an hour
-    end, a, b, c = jobs = chain(a=10.0, b=4.0, c=6.0)
-    assert [set(all_needed(ends)) for ends in ([b], [c], [end])] == [{b, a}, {c, a}, set(jobs)]
-    assert [Budget(all_needed(ends), [card]).hours(card) for ends in ([b], [c], [end])] == ["14", "16", "20"]
-    assert Budget(jobs, [card]).chain(card) == ("8", [a, c])  # two GPUs each
+    works = chain(a=10.0, b=4.0, c=6.0)
+    end, a, b, c = works
+    assert [set(all_needed(ends)) for ends in ([b], [c], [end])] == [{b, a}, {c, a}, set(works)]
+    assert [hours(works, ends, card) for ends in ([b], [c], [end])] == ["14", "16", "20"]
+    frame = job_frame(works, [card])
+    assert longest_chain(frame, card) == longest_chain(frame, None) == [a, c]
+    shown = [line.split() for line in report(works, paper, [card]).splitlines()]
+    (whole,) = [line for line in shown if line[:1] == ["everything,"]]
+    assert whole[3:9] == ["4", "4", "3", "2e-11", "20", "8"]  # jobs, to run, with FLOPs, TFLOP, hours; two GPUs each
 
 
 def test_hours_without_a_rate_are_a_lower_bound(paper):
     card = Card("one", {"probe": {"a": Work(flops=1 / 3600, unit=1.0)}}, {}, paper)
-    jobs = chain(a=10.0, b=4.0, c=6.0)
-    assert Budget(jobs, [card]).hours(card) == "20"  # the others as the rule's nearest
-    jobs[2].rule = "segment"
-    assert Budget(jobs, [card]).hours(card) == ">= 16"
+    works = chain(a=10.0, b=4.0, c=6.0)
+    end, a, b, c = works
+    assert hours(works, [end], card) == "20"  # the others as the rule's nearest
+    b.rule = "segment"
+    assert hours(works, [end], card) == ">= 16"
 
 
 def test_rates_are_of_the_job_the_method_or_the_precision(paper, tmp_path):
     file = tmp_path / "v100.yaml"
     file.write_text("device: V100\nimages_per_second:\n  pretrain_model: {cae-b-300: 100, mae-b-300: 300}\n")
-    (card,) = cards([file], 1e15, None, 0.25, paper)
+    (card,) = given_cards([file], 1e15, None, 0.25, paper)
     work = {name: paper.pretrain_model(name) for name in ("cae-b-1600", "mae-b-300", "cae-l-1600", "beit-b-300")}
-    hours = {name: card.hours_of("pretrain_model", each) for name, each in work.items()}
+    hours = {name: card.hours("pretrain_model", each) for name, each in work.items()}
     assert card.name == "V100" and hours["cae-b-1600"] == pytest.approx(1600 * 1_281_167 / 100 / 3600)
     assert hours["mae-b-300"] == pytest.approx(300 * 1_281_167 / 300 / 3600)
     per_flop = hours["cae-b-1600"] / work["cae-b-1600"].flops
     assert hours["cae-l-1600"] == pytest.approx(work["cae-l-1600"].flops * per_flop)
     assert hours["beit-b-300"] == pytest.approx(work["beit-b-300"].flops / 2.5e14 / 3600)  # no rate of its method
-    assert card.hours_of("tokenize", paper.tokenize("dalle", "1", "64")) is None  # float32, of which nothing is said
+    assert card.hours("tokenize", paper.tokenize("dalle", "1", "64")) is None  # float32, of which nothing is said
 
 
 @pytest.mark.parametrize(
@@ -154,9 +169,9 @@ def test_a_wrong_file_of_rates_is_told(paper, tmp_path, text, told):
     file = tmp_path / "rates.yaml"
     file.write_text(text)
     with pytest.raises(UserError, match=told):
-        cards([file], None, None, 1.0, paper)
+        given_cards([file], None, None, 1.0, paper)
     with pytest.raises(UserError, match="no such file"):
-        cards([Path("nowhere.json")], None, None, 1.0, paper)
+        given_cards([Path("nowhere.json")], None, None, 1.0, paper)
 
 
 def test_sizes_are_of_the_manifest_where_there_is_one(tmp_path, monkeypatch):
@@ -191,27 +206,27 @@ def test_numbers_have_three_digits():
 def test_the_command_is_called_beside_the_snakefile(tmp_path):
     (tmp_path / "installed").mkdir()
     (tmp_path / "installed/cae").symlink_to(ROOT / "cae")
-    command = [sys.executable, "-m", "cae", "plan", "--params", "params/paper.yaml"]
+    command = [sys.executable, "-m", "cae", "cost", "--params", "params/paper.yaml"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (
         done.returncode
-        and done.stderr == f"cae plan: no workflow in {tmp_path}: call it in the folder of the Snakefile\n"
+        and done.stderr == f"cae cost: no workflow in {tmp_path}: call it in the folder of the Snakefile\n"
     )
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--params", "params/papers.yaml"], "cae plan: params/papers.yaml: no such params file"),
-        (["--config", "seed"], "cae plan: --config: .*'seed'"),
-        (["--config", "sede=1"], "cae plan: --config: unknown key 'sede'; did you mean 'seed'"),
+        (["--params", "params/papers.yaml"], "cae cost: params/papers.yaml: no such params file"),
+        (["--config", "seed"], "cae cost: --config: .*'seed'"),
+        (["--config", "sede=1"], "cae cost: --config: unknown key 'sede'; did you mean 'seed'"),
     ],
 )
 def test_wrong_options_are_told_in_a_line(monkeypatch, options, told):
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit, match=told):
-        main(["plan", *options])
+        main(["cost", *options])
 
 
 @pytest.fixture(scope="module")
@@ -239,3 +254,36 @@ def test_what_they_save_is_what_the_paper_would_pay(released, paper):
     assert saved.keys() == {*paper.released(), *cae, "tokens of dalle"}
     assert all(saved[model] == paper.pretrain_model(model) for model in cae)
     assert saved["tokens of dalle"].flops == pytest.approx(64 * paper.tokenize("dalle", "1", "64").flops)
+
+
+def test_data_that_are_not_listed_are_told_first(paper, tmp_path, monkeypatch):
+    card = Card("one", {}, {"bfloat16": 1.0}, paper)
+    first = report(chain(a=1.0, b=1.0, c=1.0), paper, [card], "--configfile params/paper.yaml").split("\n\n")[0]
+    assert first.startswith("NOT YOUR DATA: ") and "imagenet with 1,281,167 + 50,000" in first
+    assert "`snakemake --cores all --configfile params/paper.yaml -- data`" in first
+    made = Costs(Plan(load(ROOT / "params/demo.yaml"), TABLES, CLAIMS))
+    assert report(chain(a=1.0, b=1.0, c=1.0), made, [card]).startswith("Scale demo: 4 jobs.")
+
+
+def test_without_a_gpu_hours_are_this_processors(paper, monkeypatch):
+    monkeypatch.setattr(processor, "block_rate", lambda recipe: 2e9)
+    monkeypatch.setattr(processor, "cores", lambda: 4)
+    card, note = processor.processor(paper, paper.plan.recipes["cae-b-1600"])
+    assert card.hours("probe", Work(flops=3600 * 4e9, precision="bfloat16")) == pytest.approx(1.0)  # half of 4 x 2e9
+    assert "all 4 cores" in note and "2 GFLOP/s" in note
+    for has_gpu in (lambda: False, lambda: True):
+        monkeypatch.setattr("workflow.cost.report.has_gpu", has_gpu)
+        text = report(chain(a=1.0, b=1.0, c=1.0), paper, [])
+        assert ("this processor" in text) is not has_gpu() and "no rate is given" in text
+
+
+def test_the_rate_of_a_processor_counts_what_a_block_multiplies(paper, monkeypatch):
+    """As PyTorch counts it, if each pass took a second."""
+    ticks = iter(range(100))
+    monkeypatch.setattr(processor.time, "process_time", lambda: float(next(ticks)))
+    monkeypatch.setattr(timm.layers.config, "_USE_FUSED_ATTN", 0)  # which PyTorch does not count on a CPU
+    recipe = paper.plan.recipes["cae-s-300"]
+    with FlopCounterMode(display=False) as counter:
+        rate = processor.block_rate(recipe)
+    assert next(ticks) == 4  # a pass that is not timed, and one that is
+    assert rate == pytest.approx(counter.get_total_flops() / 2, rel=0.001)
