@@ -46,8 +46,10 @@ def main(
 
 
 def report(works: dict[Job, Work], costs: Costs, cards: list[Card], options: str = "") -> str:
-    """Return all that `cae cost` prints of jobs and what each costs; without `cards`, hours are those of this processor where there is no GPU. `options`: of
-    Snakemake, which select the scale."""
+    """Return all that `cae cost` prints of jobs and what each costs.
+
+    Without `cards`, hours are those of this processor, if there is no GPU. `options`: Snakemake's, which select the scale.
+    """
     given = bool(cards)
     note = "Hours are those of GPUs that are never waited for; reading images, jobs on processors and queues are not in them."
     if not cards and not has_gpu():
