@@ -48,10 +48,13 @@ TABLES, CLAIMS, PAPER = (
     str(HERE / f"params/{name}.yaml") for name in ("tables", "claims", "paper")
 )
 
+here = workflow.is_main_process and workflow.resource_settings.nodes is None
+CORES = workflow.resource_settings.cores if here else None
+
 try:
     said = read_params(workflow.configfiles, workflow.config_settings.config, HERE)
     P = validate(said)
-    plan = Plan(P, TABLES, CLAIMS, paper=PAPER, said=said)
+    plan = Plan(P, TABLES, CLAIMS, paper=PAPER, said=said, cores=CORES)
     records.keep(workflow, P.scale)
     records.replace_hard_links()
     if workflow.is_main_process:  # jobs of a cluster read this file again

@@ -13,6 +13,7 @@ import yaml
 
 from cae.params import read
 from tests.workflow.conftest import ALL, copy
+from workflow.machine import has_gpu
 
 ROOT = Path(__file__).parents[2]
 
@@ -343,3 +344,18 @@ def test_a_claim_that_names_no_cell_is_told_at_planning(tmp_path):
     said = tree.run("snakemake", "--dry-run", status=1)
     assert "params/claims.yaml: cae-beit-linear: pairs.0: table1: cae-s-300: unknown key 'linaer'; did you mean" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif(has_gpu(), reason="threads are packed on processors")
+def test_threads_are_packed_into_the_cores_of_this_machine(tree):
+    target = "results/small/evaluate/attentive/cae-b-300.json"
+
+    def threads(*options: str) -> set[str]:
+        jobs = tree.dry_run("--configfile", "params/small.yaml", *options, "--", target)
+        text = "\n".join(
+            job for name, job in jobs.items() if name.startswith(("train_", "tokenize", "pretrain", "probe"))
+        )
+        return set(re.findall(r"--threads (\d+)", text))
+
+    assert threads("--cores", "2") == {"1"} and threads("--cores", "12") == {"6"}
+    assert threads("--profile", "slurm", "--cores", "1000", "--group-components", "none=1") == {"8"}

@@ -9,6 +9,7 @@ from cae.errors import UserError
 from cae.params import load
 from cae.reporting.figures import KINDS, caption_of, module_of
 from tests.conftest import ROOT
+from workflow.machine import threads_side_by_side
 from workflow.plan import Plan
 
 TABLES = str(ROOT / "params/tables.yaml")
@@ -311,3 +312,23 @@ def test_claims_ask_for_the_figures_that_a_scale_has():
     assert {"figure4", "figure5"} <= demo().claimed.keys()
     other = demo(analyses={"figure5": {"models": ["cae-b-300", "random-b"]}}, models={"cae-b-300-pixels": None})
     assert other.claimed["figure5"] == ["cae-b-300", "random-b"] and "figure4" not in other.claimed
+
+
+@pytest.mark.parametrize(
+    ("asked", "cores", "threads"),
+    [(8, 1, 1), (8, 2, 1), (8, 6, 3), (8, 8, 4), (8, 12, 6), (8, 16, 8), (8, 64, 8), (4, 10, 3), (1, 2, 1), (1, 64, 1)],
+)
+def test_threads_fill_the_cores_with_two_jobs_or_more(asked, cores, threads):
+    assert threads_side_by_side(asked, cores) == threads <= asked and (cores // threads >= 2 or cores == 1)
+
+
+def test_threads_are_those_of_params_on_gpus_and_where_jobs_run_elsewhere(monkeypatch):
+    raw = {"resources": {"pretrain": {"threads": 8, "gpus": 1}, "tokens": {"threads": 8, "gpus": 0}}}
+
+    def threads(cores: int | None, gpu: bool) -> list[int]:
+        monkeypatch.setattr("workflow.plan.has_gpu", lambda: gpu)
+        plan = Plan(load(ROOT / "params/demo.yaml", raw), TABLES, cores=cores)
+        return [plan.threads("pretrain"), plan.threads("tokens")]
+
+    assert threads(None, False) == threads(None, True) == [8, 8]
+    assert threads(4, False) == [2, 2] and threads(4, True) == [8, 2]

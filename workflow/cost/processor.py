@@ -1,12 +1,11 @@
 """This machine's processor as a card, where it has no GPU: its rate is measured, in a second or two."""
 
-import os
 import time
-from pathlib import Path
 
 from cae.params import Pretraining
 from workflow.cost.cards import Card
 from workflow.cost.work import Costs
+from workflow.machine import cores
 
 REACHED = (
     0.5  # a whole training step's share of a block's rate: 48 pretrainings of reports/photos reached 18 of 38 GFLOP/s
@@ -17,16 +16,6 @@ NOTE = (
     "reached {rate:.3g} GFLOP/s just now, and whole training steps reach about half of that (narrow models with small batches "
     "less). Starting programs, some seconds a job, reading images, and what other programs take are not in them."
 )
-
-
-def has_gpu() -> bool:
-    """Tell whether this machine has a GPU, by its devices: to ask PyTorch takes seconds."""
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists() or Path("/dev/dxg").exists()
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def processor(costs: Costs, recipe: Pretraining) -> tuple[Card, str]:

@@ -16,9 +16,10 @@ from tabulate import tabulate
 from cae.errors import UserError
 from cae.params import validate
 from workflow.cost.cards import Card, given_cards
-from workflow.cost.processor import has_gpu, processor
+from workflow.cost.processor import processor
 from workflow.cost.work import PUBLISHED, Costs, Size, Work
 from workflow.jobs import FOLDER, Job, all_needed, jobs_of
+from workflow.machine import has_gpu
 from workflow.params import read_params, same_params
 from workflow.plan import Plan
 

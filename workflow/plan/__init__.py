@@ -23,6 +23,7 @@ from cae.params import (
     share_of_labels,
     unknown,
 )
+from workflow.machine import has_gpu, threads_side_by_side
 from workflow.plan.figures import Figure, figures
 
 TRANSFERS = ("food101", "clipart", "sketch")  # fine-tuning on the data sets of these names
@@ -45,9 +46,11 @@ class Plan:
 
     def __init__(
         self, params: Params, tables: str | Path = "params/tables.yaml", claims: str | Path = "params/claims.yaml", *,
-        paper: str | Path = "params/paper.yaml", said: list[tuple[str, dict]] = (),
+        paper: str | Path = "params/paper.yaml", said: list[tuple[str, dict]] = (), cores: int | None = None,
     ):  # fmt: skip
-        """`said`: (file, its own keys) of the params, the one that overrules first: what leaves a model out is told by it."""
+        """`said`: (file, its own keys) of the params, the one that overrules first: what leaves a model out is told by it.
+        `cores`: those of this machine that jobs share; None where they run elsewhere."""
+        self.cores = cores
         paper, self.said = read(paper), said
         self.params, known = params, load_tables(tables, paper["models"] | params.models)
         own = [name for name, table in known.items() if table.own]
@@ -304,6 +307,15 @@ class Plan:
         """What an analysis of attention is told; Figure 9 is of random crops."""
         crops = ["view"] if figure == "figure9" else []
         return self.json("seed", "precision", *crops, images=getattr(self.params.analyses, figure).images)
+
+    def threads(self, step: str) -> int:
+        """Return the threads of a step's jobs: what params ask for, on GPUs and on a cluster; else what fills the cores here.
+
+        No job runs again for other threads, though on a processor its sums are then added up in another order.
+        """
+        need = getattr(self.params.resources, step)
+        elsewhere = self.cores is None or (need.gpus and has_gpu())
+        return need.threads if elsewhere else threads_side_by_side(need.threads, self.cores)
 
     def machine(self, step: str) -> dict:
         """A rule's `resources`. `gpu` is the name that the Slurm plugin knows; `short` that of what is sent in groups."""

@@ -76,7 +76,7 @@ rule tsne:
         "work/{scale}/logs/tsne/figure5.log",
     benchmark:
         "work/{scale}/benchmarks/tsne/figure5.tsv"
-    threads: P.resources.analyze.threads
+    threads: plan.threads("analyze")
     resources:
         **plan.machine("analyze"),
     params:
@@ -106,7 +106,7 @@ rule attention:
         "work/{scale}/benchmarks/attention/{figure}.tsv"
     wildcard_constraints:
         figure=one_of(sorted({"figure6", "figure7", "figure9"} & plan.shown.keys())),
-    threads: P.resources.analyze.threads
+    threads: plan.threads("analyze")
     resources:
         **plan.machine("analyze"),
     params:

@@ -24,7 +24,7 @@ rule detect:
     wildcard_constraints:
         protocol=one_of(DETECTORS),
     priority: 1
-    threads: P.resources.detect.threads
+    threads: plan.threads("detect")
     resources:
         **plan.machines("detect"),
     params:

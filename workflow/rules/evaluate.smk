@@ -42,7 +42,7 @@ rule probe:
         "work/{scale}/logs/probe/{model}.log",
     benchmark:
         "work/{scale}/benchmarks/probe/{model}.tsv"
-    threads: P.resources.probe.threads
+    threads: plan.threads("probe")
     resources:
         **plan.machine("probe"),
     params:
@@ -68,7 +68,7 @@ rule classify:
         "work/{scale}/benchmarks/classify/{model}.tsv"
     wildcard_constraints:
         model=one_of(plan.supervised),
-    threads: P.resources.probe.threads
+    threads: plan.threads("probe")
     resources:
         **plan.machine("probe"),
     params:
@@ -97,7 +97,7 @@ rule finetune:
     wildcard_constraints:
         protocol=one_of(plan.finetunings),
     priority: 1
-    threads: P.resources.finetune.threads
+    threads: plan.threads("finetune")
     resources:
         **plan.machines("finetune"),
     params:

@@ -36,7 +36,7 @@ rule pretrain_model:
     wildcard_constraints:
         model=one_of(plan.built_models),
     priority: lambda w: EARLY + plan.recipes[w.model].epochs  # the longest first: much waits for it
-    threads: P.resources.pretrain.threads
+    threads: plan.threads("pretrain")
     resources:
         **plan.machines("pretrain"),
     params:

@@ -23,7 +23,7 @@ rule segment:
     wildcard_constraints:
         lr=one_of(str(lr) for size in P.ade20k.sizes.values() for lr in size.lrs),
     priority: 1
-    threads: P.resources.segment.threads
+    threads: plan.threads("segment")
     resources:
         **plan.machines("segment"),
     params:

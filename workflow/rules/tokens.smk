@@ -44,7 +44,7 @@ rule train_tokenizer:
     wildcard_constraints:
         tokenizer=one_of(plan.built_tokenizers),
     priority: FIRST
-    threads: P.resources.tokenizer.threads
+    threads: plan.threads("tokenizer")
     resources:
         **plan.machines("tokenizer"),
     params:
@@ -97,7 +97,7 @@ rule tokenize:
     benchmark:
         "work/{scale}/benchmarks/tokenize/{cache}/{k}-of-{n}.tsv"
     priority: FIRST
-    threads: P.resources.tokens.threads
+    threads: plan.threads("tokens")
     resources:
         **plan.machine("tokens"),
     params:
