@@ -22,6 +22,7 @@ from workflow.hooks import (
     ending,
     failures,
     interruption,
+    links,
     lock,
     progress,
     records,
@@ -56,7 +57,7 @@ try:
     P = validate(said)
     plan = Plan(P, TABLES, CLAIMS, paper=PAPER, said=said, cores=CORES)
     records.keep(workflow, P.scale)
-    records.replace_hard_links()
+    links.replace_read_only()
     if workflow.is_main_process:  # jobs of a cluster read this file again
         datasets = {
             f"data/{P.scale}/{name}.json": P.datasets[name] for name in P.datasets

@@ -1,6 +1,7 @@
 """Writing files so that a half-written one never carries its final name; and hashes that say what made a file."""
 
 import errno
+import getpass
 import hashlib
 import json
 import math
@@ -89,6 +90,21 @@ def read_json(path: str | Path) -> dict:
         raise UserError(f"{path}: no such file; make it with `snakemake {path}`") from None
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error}); delete it and make it again") from None
+
+
+def need_no_home(caches: Path) -> None:
+    """Let libraries work for a user whose home is read-only or who has no name, as in containers.
+
+    Caches go below the folder `caches`, unless the environment names another place.
+    """
+    caches = caches.absolute()
+    os.environ.setdefault("XDG_CACHE_HOME", str(caches))
+    if not os.access(os.path.expanduser("~"), os.W_OK):
+        os.environ.setdefault("MPLCONFIGDIR", str(caches / "matplotlib"))  # Matplotlib would make it below the home
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = str(os.getuid())
 
 
 def text_hash(text: str) -> str:

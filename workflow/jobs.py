@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 from cae.errors import UserError
+from cae.files import need_no_home
 
 FOLDER = Path(__file__).resolve().parents[1]  # of the Snakefile
 
@@ -27,7 +28,9 @@ class Job:
 
 def jobs_of(files: list[Path], overrides: dict, targets: tuple[str, ...] = ("all",)) -> list[Job]:
     """All jobs of the DAG of some rules, done or not, each once; `files` and `overrides`: Snakemake's --configfile, --config."""
-    # Content is compared at any size, as in profiles/default.
+    need_no_home(
+        Path(".snakemake/cache")
+    )  # this and, for content of any size to be compared, the next: as in profiles/default
     settings = DAGSettings(targets=set(targets), max_checksum_file_size=1 << 40, print_dag_as="dot")
     try:
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:

@@ -17,5 +17,5 @@ def main(runs: list[Path], metrics: Path, examples: Path) -> None:
         "note": f"Learning rates searched: {', '.join(search)}.",
     })  # fmt: skip
     with atomic(examples) as temporary:
-        shutil.copy(best.with_name("examples.npz"), temporary)
+        shutil.copyfile(best.with_name("examples.npz"), temporary)
     print(f"mIoU by learning rate: {search}; the best is {best.parent}")

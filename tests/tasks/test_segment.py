@@ -139,6 +139,7 @@ def test_the_best_learning_rate_is_reported_with_all_that_were_tried(run, tmp_pa
         }
         (tmp_path / f"{lr:g}" / "metrics.json").write_text(json.dumps(content))
         np.savez(tmp_path / f"{lr:g}" / "examples.npz", lr=lr)
+        (tmp_path / f"{lr:g}" / "examples.npz").chmod(0o444)  # as DVC's links are
     files = sorted(tmp_path.glob("*/metrics.json"))
     run("choose", "--metrics", tmp_path / "best.json", "--output", tmp_path / "best.npz", *files)
     best = json.loads((tmp_path / "best.json").read_text())

@@ -22,6 +22,8 @@ PARTS = (
     ".dvcignore", ".gitignore",
 )  # fmt: skip
 ALL = ("--configfile", "params/demo-all.yaml")  # of Snakemake, for a demo with all models and evaluations
+# Root may write what is read-only; begun so, a command may not, as any other user who owns the files.
+ORDINARY = () if os.geteuid() else ("setpriv", "--bounding-set", "-dac_override,-dac_read_search,-fowner")
 sys.path.insert(0, str(ROOT))
 
 # Writes what a command would write, with what it was told as the content.
@@ -56,6 +58,7 @@ for option in {"--output", "--linear", "--attentive", "--metrics", "--weights"} 
         files += [path / f"losses/{file.parent.name}.csv" for file in inputs if file.suffix == ".jsonl"]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)  # it is replaced, as by cae.files.atomic
         if command in ("make", "index"):  # of a data set that is elsewhere
             images = {split: {"images": [""] * 20_000} for split in ("train", "training", "train2017")}
             about = {"root": "/nowhere", "layout": options["--layout"], "classes": [], "splits": images, "told": sys.argv[1:]}

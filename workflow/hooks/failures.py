@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workflow.hooks import interruption
 from workflow.hooks.describe import last_lines, short_name, single_jobs
+from workflow.hooks.links import is_link
 
 TRAINING = {"train_tokenizer", "pretrain_model", "finetune", "segment", "detect"}
 
@@ -24,10 +25,16 @@ def keep(jobs, previous: Path) -> None:
                 kept = previous / file
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 kept.unlink(missing_ok=True)
-                try:
-                    os.link(file, kept)
-                except OSError:  # another disk
-                    shutil.copy2(file, kept)
+                if is_link(file) or not _linked(file, kept):
+                    shutil.copyfile(file, kept)
+
+
+def _linked(file: Path, kept: Path) -> bool:
+    try:
+        os.link(file, kept)
+    except OSError:  # another disk
+        return False
+    return True
 
 
 def drop_replaced(previous: Path) -> None:

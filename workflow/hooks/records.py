@@ -9,8 +9,6 @@ import os
 import shutil
 from pathlib import Path
 
-from snakemake.io import _IOFile
-
 from workflow.hooks.prepared import when_prepared
 from workflow.params import DEFAULT
 
@@ -52,15 +50,3 @@ def _copy_earlier(scale: str) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / name)
     folder.mkdir(parents=True, exist_ok=True)
-
-
-def replace_hard_links() -> None:
-    """Make Snakemake replace outputs that are hard links, as it replaces symbolic links, though they are read-only."""
-
-    async def protected(file: _IOFile) -> bool:
-        return await _protected(file) and os.stat(file).st_nlink == 1
-
-    _IOFile.protected = protected
-
-
-_protected = _IOFile.protected
