@@ -36,11 +36,13 @@ def opened(path: Path):
     except UserError:
         raise
     except FileNotFoundError:
-        raise UserError(f"{path}: image is missing; restore it, or make the manifest again") from None
+        raise UserError(
+            f"{path}: image is missing; restore it, or give the same command again, which lists the data set anew"
+        ) from None
     except Exception as error:  # of damaged files PIL raises nearly anything
         reason = str(error) or type(error).__name__
         raise UserError(
-            f"{path}: not a readable image ({reason}); replace or remove it, then make the manifest again"
+            f"{path}: not a readable image ({reason}); replace or remove it, then give the same command again"
         ) from None
 
 

@@ -34,7 +34,9 @@ class Instances:
         self.folder, self.fingerprint = expand(data["root"]) / name, data["fingerprint"]
         path = self.folder.parent / "annotations" / f"instances_{name}.json"
         if not path.exists() or file_hash(path) != data["splits"][name]["annotations"]:
-            raise UserError(f"{path}: changed since {manifest} was made; delete that and make it again")
+            raise UserError(
+                f"{path}: changed since {manifest} was made; give the same command again, which lists the data set anew"
+            )
         self.coco = COCO()
         self.coco.dataset = read_instances(path)
         complete(self.coco.dataset)
