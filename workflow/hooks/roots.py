@@ -12,7 +12,12 @@ from workflow.plan import Plan
 
 
 def check_known(plan: Plan) -> None:
-    """Raise UserError where a data set that this scale needs and has not listed yet has a root, and a wrong one."""
+    """Raise UserError where a data set that this scale needs and has not listed yet has a root, and a wrong one.
+
+    But not where there are results, which may have come without the data sets, to be drawn.
+    """
+    if Path("results", plan.params.scale).exists():
+        return
     _check(plan, [name for name in _not_listed(plan) if not _is_unset(plan, name)])
 
 
