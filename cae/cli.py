@@ -1,285 +1,116 @@
-"""The command line: one subcommand a step of the DAG, with explicit inputs and outputs.
+"""From images to the tables of a context autoencoder: each step is a command, with explicit inputs and outputs.
 
-Params travel as one JSON text. `snakemake -n -p` prints the exact command of any step, ready to paste.
+A command is a function whose arguments have the types of `cae.options`: its options are its arguments, its help is its
+docstring. Its module is imported when it runs, and not before. `snakemake -n -p` prints the exact command of any step, ready to
+paste; params travel as one JSON text.
 """
 
-import argparse
+import ast
 import errno
 import sys
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from cyclopts import App, CycloptsError, Parameter
 
 from cae.errors import UserError
-from cae.options import BY_HAND, OPTIONAL, OPTIONS, RUNTIME
-from cae.params import Params, describe
 
-
-def runtime(a):
-    from cae.training.run import Runtime
-
-    return Runtime(a.threads, a.gpus, a.work, a.code, a.checkpoint_minutes, a.recompute)
-
-
-def make(a):
-    from cae.data.demo import write_demo
-
-    write_demo(a.layout, Path(a.root), a.seed, a.scenes)
-    index(a)
-
-
-def index(a):
-    from cae.data.few_labels import check
-    from cae.data.manifests import index
-
-    batches = parse(dict[str, int], a, "batches")
-    index(a.layout, a.root, a.output, a.threads, a.classes, batches, a.unreadable)
-    check({a.output: batches})
-
-
-def train_tokenizer(a):
-    from cae.tasks.train_tokenizer import TokenizerJob, main
-
-    main(a.data, parse(TokenizerJob, a), runtime(a), a.output)
-
-
-def import_tokenizer(a):
-    from cae.tasks.import_tokenizer import ImportJob, main
-
-    main(parse(ImportJob, a), a.output)
-
-
-def tokenize(a):
-    from cae.tasks.list_tokens import TokensJob
-    from cae.tasks.tokenize import main
-
-    main(a.data, a.tokenizer, parse(TokensJob, a), a.shard, a.threads, a.gpus, a.work, a.output)
-
-
-def list_tokens(a):
-    from cae.tasks.list_tokens import TokensJob, main
-
-    main(a.data, a.tokenizer, parse(TokensJob, a), a.inputs, a.output)
-
-
-def pretrain(a):
-    from cae.params import Model
-    from cae.tasks.pretrain import main
-
-    main(a.data, a.tokenizer, a.tokens, parse(Model, a), runtime(a), a.output)
-
-
-def import_model(a):
-    from cae.params import Release
-    from cae.tasks.import_model import main
-
-    main(parse(Release, a), a.output)
-
-
-def probe(a):
-    from cae.tasks.probe import ProbeJob, main
-
-    main(a.data, a.encoder, parse(ProbeJob, a), runtime(a), [a.linear, a.attentive], a.weights)
-
-
-def classify(a):
-    from cae.tasks.classify import ClassifyJob, main
-
-    main(a.data, a.encoder, parse(ClassifyJob, a), a.threads, a.gpus, a.output)
-
-
-def finetune(a):
-    from cae.tasks.finetune import FineTuneJob, main
-
-    main(a.data, a.encoder, a.protocol, parse(FineTuneJob, a), runtime(a), a.metrics, a.output)
-
-
-def segment(a):
-    from cae.tasks.segment import SegmentJob, main
-
-    main(a.data, a.encoder, parse(SegmentJob, a), runtime(a), a.output)
-
-
-def choose(a):
-    from cae.tasks.choose import main
-
-    main(a.inputs, a.metrics, a.output)
-
-
-def detect(a):
-    from cae.tasks.detect import DetectJob, main
-
-    main(a.data, a.encoder, a.protocol, parse(DetectJob, a), runtime(a), a.metrics, a.output)
-
-
-def masks_and_crops(a):
-    from cae.analysis.masks_and_crops import MasksAndCropsJob, main
-
-    main(a.data, parse(MasksAndCropsJob, a), a.output)
-
-
-def reconstruct(a):
-    from cae.analysis.reconstruction import ReconstructionJob, main
-
-    main(a.data, a.models, parse(ReconstructionJob, a), a.output)
-
-
-def tsne(a):
-    from cae.analysis.tsne import TSNEJob, main
-
-    main(a.data, a.models, parse(TSNEJob, a), a.threads, a.gpus, a.output)
-
-
-def attention(a):
-    from cae.analysis.attention import AttentionJob, main
-
-    main(a.data, a.objects, a.models, a.probes, parse(AttentionJob, a), a.threads, a.gpus, a.output)
-
-
-def table(a):
-    from cae.reporting.tables import main
-
-    main(a.tables, a.name, a.scale, parse(dict[str, dict], a, "facts"), a.inputs, a.output)
-
-
-def claims(a):
-    from cae.reporting.claims import main
-
-    main(a.claims, a.tables, parse(dict[str, list[str]], a, "figures"), a.inputs, a.scale, a.output)
-
-
-def figure(a):
-    from cae.reporting.figures import main
-
-    main(a.name, a.scale, a.inputs, a.output)
-
-
-def models(a):
-    from cae.reporting.models import main
-
-    main(a.scale, a.inputs, a.output)
-
-
-def metrics(a):
-    from cae.reporting.metrics import main
-
-    main(parse(dict[str, list[str]], a), a.inputs, a.output)
-
-
-def page(a):
-    from cae.reporting.page import main
-
-    parse(Params, a)  # mistakes in it are told; the page shows what it was told, as it was told
-    main(a.scale, parse(dict, a), a.inputs, a.output)
-
-
-def cost(a):
-    workflow("cost.report").main(a.params, a.config, a.rates, a.flops, a.float32_flops, a.utilisation)
-
-
-def plan(a):
-    print("cae plan is now called `cae cost`", file=sys.stderr)
-    cost(a)
-
-
-def stages(a):
-    workflow("stages").main(a.params, a.output)
-
-
-def workflow(module: str):
-    """Import a module of the workflow, which knows the DAG and lies beside the Snakefile, in the working directory."""
-    sys.path.insert(0, "")
-    try:
-        return import_module(f"workflow.{module}")
-    except ModuleNotFoundError as error:
-        if error.name.partition(".")[0] != "workflow":
-            raise
-        raise UserError(f"no workflow in {Path.cwd()}: call it in the folder of the Snakefile") from None
-
-
-def publish(a):
-    from cae.reporting.publication import main
-
-    main(a.scale, a.inputs, a.output)
-
-
-COST = "params config rates flops float32-flops utilisation"
-COMMANDS = {  # command: (function, its options; a trailing "inputs" takes any number of files)
-    "make": (make, "layout root seed scenes classes unreadable batches threads output"),
-    "index": (index, "layout root classes unreadable batches threads output"),
-    "train-tokenizer": (train_tokenizer, f"data params {RUNTIME} output"),
-    "import-tokenizer": (import_tokenizer, "params output"),
-    "tokenize": (tokenize, "data tokenizer params shard threads gpus work output"),
-    "list-tokens": (list_tokens, "data tokenizer params output inputs"),
-    "pretrain": (pretrain, f"data tokenizer tokens params {RUNTIME} output"),
-    "import": (import_model, "params output"),
-    "probe": (probe, f"data encoder params {RUNTIME} linear attentive weights"),
-    "classify": (classify, "data encoder params threads gpus output"),
-    "finetune": (finetune, f"data encoder protocol params {RUNTIME} metrics output"),
-    "segment": (segment, f"data encoder params {RUNTIME} output"),
-    "choose": (choose, "metrics output inputs"),
-    "detect": (detect, f"data encoder protocol params {RUNTIME} metrics output"),
-    "masks-and-crops": (masks_and_crops, "data params output"),
-    "reconstruct": (reconstruct, "data models params output"),
-    "tsne": (tsne, "data models params threads gpus output"),
-    "attention": (attention, "data objects models probes params threads gpus output"),
-    "table": (table, "tables name scale facts output inputs"),
-    "claims": (claims, "claims tables figures scale output inputs"),
-    "figure": (figure, "name scale output inputs"),
-    "models": (models, "scale output inputs"),
-    "metrics": (metrics, "params output inputs"),
-    "page": (page, "scale params output inputs"),
-    "publish": (publish, "scale output inputs"),
-    "cost": (cost, COST),
-    "plan": (plan, COST),  # as it was called earlier
-    "stages": (stages, "params output"),
+PERSON, WORKFLOW = "Called by a person", "Called by the workflow, in the order of its steps"
+COMMANDS = {
+    "cost": (PERSON, "workflow.cost.report:main"),
+    "stages": (PERSON, "workflow.stages:main"),
+    "import": (PERSON, "cae.tasks.import_model:main"),
+    "import-tokenizer": (PERSON, "cae.tasks.import_tokenizer:main"),
+    "publish": (PERSON, "cae.reporting.publication:main"),
+    "completion": (PERSON, "cae.cli:completion"),
+    "make": (WORKFLOW, "cae.tasks.index:make"),
+    "index": (WORKFLOW, "cae.tasks.index:main"),
+    "train-tokenizer": (WORKFLOW, "cae.tasks.train_tokenizer:main"),
+    "tokenize": (WORKFLOW, "cae.tasks.tokenize:main"),
+    "list-tokens": (WORKFLOW, "cae.tasks.list_tokens:main"),
+    "pretrain": (WORKFLOW, "cae.tasks.pretrain:main"),
+    "probe": (WORKFLOW, "cae.tasks.probe:main"),
+    "classify": (WORKFLOW, "cae.tasks.classify:main"),
+    "finetune": (WORKFLOW, "cae.tasks.finetune:main"),
+    "segment": (WORKFLOW, "cae.tasks.segment:main"),
+    "choose": (WORKFLOW, "cae.tasks.choose:main"),
+    "detect": (WORKFLOW, "cae.tasks.detect:main"),
+    "masks-and-crops": (WORKFLOW, "cae.analysis.masks_and_crops:main"),
+    "reconstruct": (WORKFLOW, "cae.analysis.reconstruction:main"),
+    "tsne": (WORKFLOW, "cae.analysis.tsne:main"),
+    "attention": (WORKFLOW, "cae.analysis.attention:main"),
+    "table": (WORKFLOW, "cae.reporting.tables:main"),
+    "claims": (WORKFLOW, "cae.reporting.claims:main"),
+    "figure": (WORKFLOW, "cae.reporting.figures:main"),
+    "models": (WORKFLOW, "cae.reporting.models:main"),
+    "metrics": (WORKFLOW, "cae.reporting.metrics:main"),
+    "page": (WORKFLOW, "cae.reporting.page:main"),
 }
+EARLIER = {"plan": "cost"}  # names that commands had
+USAGE = 2  # exit status of a command line that cannot be read
 
 
-def parse(model, a, option="params"):
-    """Return what an option's JSON text stands for, as a `model`; UserError names the option and the key."""
+def application(command: str | None = None) -> App:
+    """Return the command line, with the whole help of `command`; without one, with the first line of every command's."""
+    app = App("cae", help=__doc__.split("\n")[0], help_format="plaintext", default_parameter=Parameter(negative=()),
+              group_parameters="Options", result_action="return_value", suppress_keyboard_interrupt=False)  # fmt: skip
+    for flag in (*app.help_flags, *app.version_flags):
+        app[flag].group = "Options"
+    for i, (name, (group, function)) in enumerate(COMMANDS.items()):
+        text = None if command else help_of(function)[0]
+        text = "\n\n".join(help_of(function)) if name == command else text
+        app.command(function, name=name, group=group, sort_key=i, help=text)
+    return app
+
+
+def help_of(function: str) -> list[str]:
+    """Return the paragraphs of the docstring of "module:function", whose module is read and not imported."""
+    module, _, name = function.partition(":")
+    if not (file := file_of(module)):
+        return ["(in the folder of the Snakefile)"]
+    tree = ast.parse(file.read_bytes())
+    (node,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    return [" ".join(paragraph.split()) for paragraph in ast.get_docstring(node).split("\n\n")]
+
+
+def file_of(module: str) -> Path | None:
+    """Return a module's file; None for a module of the workflow where the working directory is not its folder."""
     try:
-        return TypeAdapter(model).validate_json(getattr(a, option))
-    except ValidationError as error:
-        errors = error.errors()
-    if errors[0]["type"] == "json_invalid":
-        wrong = errors[0]["ctx"]["error"]
-        raise UserError(f"--{option}: not JSON ({wrong}); `snakemake -n -p <target>` prints whole commands")
-    missing = [error for error in errors if error["type"] == "missing"]
-    lines = [describe(error) for error in errors if error["type"] != "missing"]
-    if len(missing) > 2:
-        lines.append(f"missing: {', '.join('.'.join(map(str, error['loc'])) for error in missing)}")
-    else:
-        lines += map(describe, missing)
-    raise UserError("\n".join(f"--{option}: {line}" for line in lines))
+        return Path(find_spec(module).origin)
+    except (ModuleNotFoundError, AttributeError):
+        return None
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser("cae", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True, metavar="command")
-    for command, (run, options) in COMMANDS.items():
-        sub = commands.add_parser(command)
-        sub.set_defaults(run=run)
-        for option in options.split():
-            if command in ("cost", "plan", "stages"):
-                sub.add_argument(f"--{option}", **BY_HAND[option])
-            elif option == "inputs":
-                sub.add_argument("inputs", type=Path, nargs="*")
-            else:
-                sub.add_argument(f"--{option}", required=option not in OPTIONAL, **OPTIONS[option])
-    return top
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Name of the shell.")], /) -> None:
+    """Print the completion of a shell, a script to source."""
+    print(application().generate_completion(prog_name="cae", shell=shell))
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in EARLIER:
+        print(f"cae {argv[0]} is now called `cae {EARLIER[argv[0]]}`", file=sys.stderr)
+        argv = [EARLIER[argv[0]], *argv[1:]]
+    sys.path.append("")  # the workflow lies in the working directory
+    command = argv[0] if argv and argv[0] in COMMANDS else None
+    name = f"cae {command}" if command else "cae"
+    app = application(command)
+    if not argv:
+        app.help_print()
+        sys.exit(USAGE)
     try:
-        arguments.run(arguments)
+        if command and not file_of(COMMANDS[command][1].partition(":")[0]):
+            raise UserError(f"no workflow in {Path.cwd()}: call it in the folder of the Snakefile")
+        app(argv, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        message = " ".join(str(error).split()).removeprefix(f'Command "{command}" parameter ')
+        message = message.replace("requires an argument.", "is missing, or has no value.")
+        print(f"{name}: {message} See `{name} --help`.", file=sys.stderr)
+        sys.exit(USAGE)
     except UserError as error:
-        sys.exit(f"cae {arguments.command}: {error}")
+        sys.exit(f"{name}: {error}")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        sys.exit(
-            f"cae {arguments.command}: {error.filename or 'writing'}: the disk is full; make room and run it again"
-        )
+        sys.exit(f"{name}: {error.filename or 'writing'}: the disk is full; make room and run it again")

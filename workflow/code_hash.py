@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 # These packages do not count: what they decide reaches a job as its params, which are compared by themselves.
-DECLARATIONS = ("cae.errors", "cae.params")
+DECLARATIONS = ("cae.errors", "cae.options", "cae.params")
 # Decorators that return the function or class and register it nowhere.
 PURE = {
     "cache", "cached_property", "contextmanager", "dataclass", "lru_cache", "no_grad", "once_differentiable",

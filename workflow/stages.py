@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from cae.files import write_text
+from cae.options import ScaleFiles, StagesFile
 from cae.params import validate
 from workflow.cost.work import Costs
 from workflow.hooks.records import folder_of
@@ -106,9 +107,12 @@ def text(files: list[Path], output: Path) -> str:
     return "".join(parts)
 
 
-def main(files: list[Path], output: Path | None) -> None:
-    """Write dvc.yaml of the scale of `files`, and print its path: dvc.yaml for the demo, dvc/<scale>/dvc.yaml for any other, so
-    that no scale's replaces another's."""
+def main(*, params: ScaleFiles | None = None, output: StagesFile | None = None) -> None:
+    """Write dvc.yaml for a scale, from the DAG.
+
+    Its path is printed: dvc.yaml for the demo, dvc/<scale>/dvc.yaml for any other, so that no scale's replaces another's.
+    """
+    files = params or []
     if output is None:
         scale = validate(read_params(files, {})).scale
         output = Path("dvc.yaml") if scale == Path(DEFAULT).stem else Path("dvc", scale, "dvc.yaml")

@@ -29,6 +29,7 @@ from cae.files import atomic
 from cae.models.encoders import load_encoder
 from cae.models.probes import AttentiveProbe
 from cae.models.vit import normalise
+from cae.options import Data, GPUs, Models, Objects, OutputFile, Probes, Threads, params_of
 from cae.params import Job, Positive, Precision, View
 from cae.progress import progress
 from cae.training.devices import autocast, pick_device
@@ -44,10 +45,12 @@ class AttentionJob(Job):
 
 
 def main(
-    data: Path, objects: Path | None, models: list[Path], probes: list[Path] | None, params: AttentionJob,
-    threads: int, gpus: int, output: Path,
+    *, data: Data, objects: Objects | None = None, models: Models, probes: Probes | None = None, params: params_of(AttentionJob),
+    threads: Threads = 1, gpus: GPUs = 0, output: OutputFile,
 ) -> None:  # fmt: skip
-    """images uint8 [n, S, S, 3]; models [m]; maps float32 and half bool [m, n, grid, grid], of the images shown.
+    """Map what models attend to (Figures 6, 7 and 9).
+
+    images uint8 [n, S, S, 3]; models [m]; maps float32 and half bool [m, n, grid, grid], of the images shown.
 
     Of the validation set, for each region: <region> [m, 2], the mass there and the standard error of its distance from the
     area, which is <region>_area.

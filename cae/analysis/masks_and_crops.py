@@ -1,13 +1,12 @@
 """Figure 3: random block-wise masks, and the random crops that contrastive methods compare."""
 
-from pathlib import Path
-
 import numpy as np
 
 from cae.data.datasets import Images
 from cae.data.masks import draw_masks
 from cae.data.views import centre_crop, crop_boxes
 from cae.files import atomic
+from cae.options import Data, OutputFile, params_of
 from cae.params import Figure3, Image, Mask, Strict, View
 
 DRAWS = 4096  # of the frequencies: a standard error below 0.01
@@ -33,8 +32,11 @@ def frequencies(p: MasksAndCropsJob) -> dict[str, np.ndarray]:
     return {"crop_frequency": corners.cumsum(0).cumsum(1)[:-1, :-1] / DRAWS, "mask_frequency": masks.mean(0)}
 
 
-def main(data: Path, params: MasksAndCropsJob, output: Path) -> None:
-    """images uint8 [n, S, S, 3]; masks bool [n, grid, grid]; boxes float [n, crops, 4] in pixels; labels [n]; `frequencies`."""
+def main(*, data: Data, params: params_of(MasksAndCropsJob), output: OutputFile) -> None:
+    """Draw masks and crops, and count where they are (Figure 3).
+
+    images uint8 [n, S, S, 3]; masks bool [n, grid, grid]; boxes float [n, crops, 4] in pixels; labels [n]; `frequencies`.
+    """
     p, images = params, Images(data, 1)
     indices = np.linspace(0, len(images) - 1, p.figure3.images).astype(int)
     pixels = np.stack([centre_crop(images[i], p.image.size) for i in indices])

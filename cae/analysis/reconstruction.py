@@ -4,8 +4,6 @@ Two CAEs predict pixels. At test time all patches are visible: encoder, then dec
 predicted latents live in the encoder's space the decoder understands the encoder; else the picture is noise.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
@@ -16,6 +14,7 @@ from cae.errors import UserError
 from cae.files import atomic
 from cae.methods.cae import CAE
 from cae.models.vit import encode, normalise, patchify
+from cae.options import Data, Models, OutputFile, params_of
 from cae.params import Figure4, Strict
 from cae.tasks.pretrain import load_model
 
@@ -39,8 +38,12 @@ def reconstruct(model: CAE, pixels: torch.Tensor) -> torch.Tensor:
     return (images * torch.tensor(STD) + torch.tensor(MEAN)).clamp(0, 1)
 
 
-def main(data: Path, models: list[Path], params: ReconstructionJob, output: Path) -> None:
-    """images, with_alignment, without_alignment uint8 [n, S, S, 3]; mse [2, n] of pixels in [0, 1]."""
+def main(*, data: Data, models: Models, params: params_of(ReconstructionJob), output: OutputFile) -> None:
+    """Decode images straight from latents (Figure 4).
+
+    Of two CAEs, with and without the alignment constraint: images, with_alignment, without_alignment uint8 [n, S, S, 3]; mse
+    [2, n] of pixels in [0, 1].
+    """
     images = Images(data, 1)
     order = np.random.default_rng(params.seed).permutation(len(images))[: params.figure4.images]
     loaded = [load_model(folder) for folder in models]

@@ -1,7 +1,5 @@
 """Figure 5: t-SNE of patch representations of ADE20K images, beside an encoder with random weights (Appendix B)."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
@@ -15,6 +13,7 @@ from cae.errors import UserError
 from cae.files import atomic
 from cae.models.encoders import load_encoder
 from cae.models.vit import normalise
+from cae.options import Data, GPUs, Models, OutputFile, Threads, params_of
 from cae.params import Figure5, Strict
 from cae.training.devices import pick_device
 
@@ -76,9 +75,12 @@ def purity(points: np.ndarray, labels: np.ndarray, *apart: np.ndarray) -> float:
     return float((labels[neighbours] == labels[:, None])[taken].mean())
 
 
-def main(data: Path, models: list[Path], params: TSNEJob, threads: int, gpus: int, output: Path) -> None:
-    """points_0, points_1 [k, 2] of the two models; labels [k]; class_names; models; purity [2]; images, how many.
+def main(
+    *, data: Data, models: Models, params: params_of(TSNEJob), threads: Threads = 1, gpus: GPUs = 0, output: OutputFile
+) -> None:
+    """Place patches of two models by t-SNE (Figure 5).
 
+    points_0, points_1 [k, 2] of the two models; labels [k]; class_names; models; purity [2] of neighbourhoods; images, how many.
     image [k] and position [k] (row by row) of each patch. purity_elsewhere [2]: purity among patches of other images and
     other positions; where the camera stands still a position alone tells much, and random weights do not hide it.
     """

@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from cae.files import write_text
+from cae.options import Claims, Figures, Inputs, OutputFile, Scale, Tables
 from cae.params import FIGURES, Cell, Claim, Table, read
 from cae.reporting.tables import escape_latex
 
@@ -61,11 +62,10 @@ class Number(NamedTuple):
     convention: float = POINT  # points that count where no error is known
 
 
-def main(
-    claims: Path, tables: Path, figures: dict[str, list[str]], inputs: list[Path], scale: str, output: Path
-) -> None:
-    """Write `output` (claims.csv) and, beside it, .md and .tex, claims-pairs.csv with a line a pair, order.csv and order.md.
+def main(*inputs: Inputs, claims: Claims, tables: Tables, figures: Figures, scale: Scale, output: OutputFile) -> None:
+    """Judge the paper's claims, and its order, by our numbers.
 
+    Writes `output` (claims.csv) and, beside it, .md and .tex, claims-pairs.csv with a line a pair, order.csv and order.md.
     `inputs`: the scale's <table>.csv, <table>-cells.csv and <figure>.npz; `figures`: the models in these, in their order.
     """
     paths = {Path(path).stem: Path(path) for path in inputs}

@@ -6,22 +6,24 @@ import pandas as pd
 
 from cae.errors import UserError
 from cae.files import atomic, read_json, write_json
+from cae.options import Inputs, Numbers, OutputFolder
 from cae.reporting.models import read_lines
 
 
-def main(numbers: dict[str, list[str]], inputs: list[str], output: str) -> None:
-    """Write metrics/<model>.json and losses/<model>.csv into the folder `output`.
+def main(*inputs: Inputs, params: Numbers, output: OutputFolder) -> None:
+    """Write metrics and losses in the form that DVC shows.
 
-    `numbers`: which metrics are shown of each protocol; `inputs`: evaluate/<protocol>/<model>.json, and metrics.jsonl of
-    models trained here. A row of DVC's table is a model, a column a metric.
+    metrics/<model>.json and losses/<model>.csv in `output`. `params`: which metrics are shown of each protocol; `inputs`:
+    evaluate/<protocol>/<model>.json, and metrics.jsonl of models trained here. A row of DVC's table is a model, a column a
+    metric.
     """
     models: dict[str, dict] = {}
     for path in (path for path in map(Path, inputs) if path.suffix == ".json"):
         cell = read_json(path)
         protocol = cell.get("protocol")
-        if missing := set(numbers.get(protocol, ["protocol of the tables"])) - cell.keys():
+        if missing := set(params.get(protocol, ["protocol of the tables"])) - cell.keys():
             raise UserError(f"{path}: has no {min(missing)}; delete it and make it again")
-        models.setdefault(path.stem, {})[protocol] = {name: cell[name] for name in numbers[protocol]}
+        models.setdefault(path.stem, {})[protocol] = {name: cell[name] for name in params[protocol]}
     for model, shown in models.items():
         write_json(Path(output, "metrics", f"{model}.json"), shown)
     for path in (path for path in map(Path, inputs) if path.suffix == ".jsonl"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from cae.files import read_json, write_text
+from cae.options import Inputs, OutputFile, Scale
 from cae.params import METHODS
 
 COLUMNS = {  # heading and format
@@ -20,9 +21,11 @@ NOTE = (
 )
 
 
-def main(scale: str, inputs: list[str], output: str) -> None:
-    """Write `output` (.csv) and, beside it, .md from pretrain/<model>/provenance.json and, of models trained here,
-    metrics.jsonl."""
+def main(*inputs: Inputs, scale: Scale, output: OutputFile) -> None:
+    """List the models of a scale.
+
+    `output` is .csv, beside it is .md. `inputs`: pretrain/<model>/provenance.json and, of models trained here, metrics.jsonl.
+    """
     about = [path for path in map(Path, inputs) if path.suffix == ".json"]
     logs = {path.parent: path for path in map(Path, inputs) if path.suffix == ".jsonl"}
     csv = pd.DataFrame([line(path, logs.get(path.parent)) for path in about], columns=COLUMNS, dtype=object)

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from cae.files import read_json, revision, write_text
+from cae.options import Inputs, OutputFile, Scale, WholeParams
 from cae.params import Params, Pretraining, Table, read
 from cae.reporting import claims, models, tables
 from cae.reporting.figures import caption_of
@@ -22,12 +23,12 @@ FIRST = ("figure4", "figure5", "figure7")  # what the constraint does, what the 
 APART = 3  # from the paper's number: as dark as a difference gets
 
 
-def main(scale: str, params: dict, inputs: list[str], output: str) -> None:
-    """Write the page `output` from `inputs`, told apart by suffix: tables (.csv; claims, order and models are those of these
-    names) and figures (.png), in their order; for the words around them, params/tables.yaml (.yaml) and the manifests of
-    the data (.json); a template (.j2), if not the one beside this file.
+def main(*inputs: Inputs, scale: Scale, params: WholeParams, output: OutputFile) -> None:
+    """Write the report of a scale as one HTML page.
 
-    What each step took is read from work/<scale>/benchmarks/, if it is here.
+    `inputs` are told apart by suffix: tables (.csv; claims, order and models are those of these names) and figures (.png), in
+    their order; for the words around them, params/tables.yaml (.yaml) and the manifests of the data (.json); a template
+    (.j2), if not the one beside this file. What each step took is read from work/<scale>/benchmarks/, if it is here.
     """
     of = {".csv": [], ".png": [], ".yaml": [], ".json": [], ".j2": []}
     for path in map(Path, inputs):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from cae.errors import UserError
 from cae.files import atomic, read_json, write_text
+from cae.options import Inputs, OutputFile, Scale
 from cae.reporting.figures import caption_of
 from cae.reporting.models import read_lines
 from cae.reporting.page import image_counts
@@ -31,11 +32,12 @@ again, from the numbers and arrays in `published/`: no images, no checkpoints.
 """
 
 
-def main(scale: str, inputs: list[str], output: str) -> None:
-    """Write the page `output` (.md) from `inputs`: tables (.md) and figures (.png) below its folder, shown in their order; all
-    else, results and manifests, is copied into published/ beside it, each under its own path.
+def main(*inputs: Inputs, scale: Scale, output: OutputFile) -> None:
+    """Write a report that is kept in the repository.
 
-    Raises UserError where all of it is more than 5 MB.
+    A page in Markdown and, beside it, the small files it is made of. `inputs`: tables (.md) and figures (.png) below the folder
+    of `output`, shown in their order; all else, results and manifests, is copied into published/ beside it, each under its own
+    path. Raises UserError where all of it is more than 5 MB.
     """
     paths, folder = list(map(Path, inputs)), Path(output).parent
     kept = [path for path in paths if path.suffix not in (".md", ".png")]

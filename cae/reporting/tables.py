@@ -12,6 +12,7 @@ import pandas as pd
 
 from cae.errors import UserError
 from cae.files import read_json, write_text
+from cae.options import Facts, Inputs, Name, OutputFile, Scale, Tables
 from cae.params import Row, Table, read, unknown
 
 MISSING, NOTHING = "–", "n/a"
@@ -27,14 +28,14 @@ LATEX |= {"ᵇ": "$^b$", "ᵐ": "$^m$", "∗": "$^*$", "–": "--", "×": r"$\ti
 LATEX |= {"†": r"$\dagger$", "±": r"$\pm$"}
 
 
-def main(tables: str, name: str, scale: str, facts: dict[str, dict], metrics: list[str], output: str) -> None:
-    """Write the table `name` of `tables` as `output` (.csv) and, beside it, as .md and .tex.
+def main(*inputs: Inputs, tables: Tables, name: Name, scale: Scale, facts: Facts, output: OutputFile) -> None:
+    """Write one table from the metrics of its cells.
 
-    `facts`: of each model of this scale, what the table's columns about it say, e.g. {"epochs": 300, "crops": None};
-    `metrics`: evaluate/<protocol>/<model>.json of the cells run.
+    `output` is .csv, beside it are .md and .tex. `facts`: of each model of this scale, what the table's columns about it show,
+    e.g. {"epochs": 300, "crops": None}; `inputs`: evaluate/<protocol>/<model>.json of the cells that were run.
     """
     table = read_table(tables, name)
-    cells = read_cells(tables, name, table, metrics)
+    cells = read_cells(tables, name, table, inputs)
     csv, origins = join(table, facts, cells), provenance(table, cells, scale)
     notes = notes_of(table, csv, origins["note"], scale)
     files = {

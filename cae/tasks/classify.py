@@ -1,7 +1,6 @@
 """Top-1 accuracy of a supervised encoder's own classifier (Table 1: what DeiT has in the column ATT)."""
 
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from cae.errors import UserError
 from cae.files import revision, text_hash, write_json
 from cae.models.encoders import load_encoder
 from cae.models.vit import normalise
+from cae.options import Data, Encoder, GPUs, OutputFile, Threads, params_of
 from cae.params import Positive, Precision, Strict
 from cae.progress import progress
 from cae.training.devices import arithmetic, autocast, machine, pick_device
@@ -50,8 +50,19 @@ def accuracy(
     return {"top1": top1, "top5": top5, "val_images": len(images), "seconds": time.monotonic() - began}
 
 
-def main(data: Path, encoder: Path, params: ClassifyJob, threads: int, gpus: int, output: Path) -> None:
-    """Metrics on the validation images; UserError where the encoder has no classifier, or one of other classes."""
+def main(
+    *,
+    data: Data,
+    encoder: Encoder,
+    params: params_of(ClassifyJob),
+    threads: Threads = 1,
+    gpus: GPUs = 0,
+    output: OutputFile,
+) -> None:
+    """Measure the accuracy of a model that is a classifier.
+
+    On the validation images. Raises UserError where the encoder has no classifier, or one of other classes.
+    """
     device = pick_device(threads, gpus)
     vit, config = load_encoder(encoder)
     images = Images(data, 1)

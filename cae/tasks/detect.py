@@ -5,7 +5,6 @@ beside the metrics.
 """
 
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from cae.files import atomic, text_hash, write_json
 from cae.models.backbone import trainable
 from cae.models.detector import Detector
 from cae.models.encoders import load_encoder
+from cae.options import Data, Encoder, Metrics, OutputFolder, Protocol, fields_of, params_of
 from cae.params import Detection, Job, Precision
 from cae.progress import progress
 from cae.training.devices import autocast, start, synchronised
@@ -42,9 +42,13 @@ class DetectJob(Detection, Job):
 
 
 def main(
-    data: Path, encoder: Path, protocol: str, params: DetectJob, runtime: Runtime, metrics: Path, output: Path
-) -> None:
-    """The detector and what it finds on the validation images to the folder `output`, average precision to `metrics`."""
+    *, data: Data, encoder: Encoder, protocol: Protocol, params: params_of(DetectJob), runtime: fields_of(Runtime),
+    metrics: Metrics, output: OutputFolder,
+) -> None:  # fmt: skip
+    """Train a detector on an encoder.
+
+    Writes the detector, what it finds on the validation images and its average precision.
+    """
     p = params
     fabric = start(runtime.threads, runtime.gpus, p.precision)
     instances, val = Instances(data, 0, labelled=True), Instances(data, 1, labelled=False)

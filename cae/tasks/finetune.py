@@ -6,8 +6,6 @@ from 0 (its option `--warmup_lr` never reaches the schedule). The classifier sta
 used or evaluated again.
 """
 
-from pathlib import Path
-
 import torch
 
 from cae.data import few_labels
@@ -18,6 +16,7 @@ from cae.files import revision, text_hash, write_json
 from cae.models.classifier import classifier
 from cae.models.encoders import load_encoder, save_model
 from cae.models.supervised import Supervised, augmented
+from cae.options import Data, Encoder, Metrics, OutputFolder, Protocol, fields_of, params_of
 from cae.params import FineTune, Job
 from cae.tasks.classify import accuracy
 from cae.training.devices import start
@@ -31,9 +30,13 @@ class FineTuneJob(FineTune, Job):
 
 
 def main(
-    data: Path, encoder: Path, protocol: str, params: FineTuneJob, runtime: Runtime, metrics: Path, output: Path
-) -> None:
-    """The classifier to the folder `output`, its accuracy on the validation images to the file `metrics`."""
+    *, data: Data, encoder: Encoder, protocol: Protocol, params: params_of(FineTuneJob), runtime: fields_of(Runtime),
+    metrics: Metrics, output: OutputFolder,
+) -> None:  # fmt: skip
+    """Fine-tune an encoder as a classifier.
+
+    Writes the classifier and its accuracy on the validation images.
+    """
     p = params
     fabric = start(runtime.threads, runtime.gpus, p.precision)
     images, val = Images(data, 0), Images(data, 1)

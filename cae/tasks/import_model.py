@@ -9,15 +9,17 @@ from cae.files import atomic, text_hash
 from cae.models.card import grouped
 from cae.models.encoders import save_encoder
 from cae.models.vit import create_encoder
+from cae.options import OutputFolder, params_of
 from cae.params import METHODS, Release
 from cae.released.models import PAGES, Converted, convert
 from cae.released.reading import read_weights, verified
 
 
-def main(params: Release, output: Path) -> None:
-    """Leave what a built model leaves: its encoder and, where the file holds a whole CAE, `last.ckpt`.
+def main(*, params: params_of(Release), output: OutputFolder) -> None:
+    """Import a released model from its file.
 
-    Raises UserError where the file is missing, damaged or another than params say, or does not fit the model exactly.
+    Its encoder and, where the file holds a whole CAE, `last.ckpt`. Raises UserError where the file is missing, damaged or another
+    than params name, or does not fit the model exactly.
     """
     p = params
     file, sha256 = verified(p.file, p.sha256, f"Download it from {PAGES[p.method]}")

@@ -1,12 +1,12 @@
 """Take a released tokenizer's weights into the project's own form."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from cae.errors import UserError
+from cae.options import OutputFolder, params_of
 from cae.params import DALLE, VQGAN, Image, Strict
 from cae.released.reading import load_all, read_weights, state_dict, verified
 from cae.tokenizers import store
@@ -17,10 +17,11 @@ class ImportJob(Strict):
     tokenizer: Annotated[DALLE | VQGAN, Field(discriminator="kind")]
 
 
-def main(params: ImportJob, output: Path) -> None:
-    """Every tensor of the file goes into the tokenizer or is one of those that only training and decoding need.
+def main(*, params: params_of(ImportJob), output: OutputFolder) -> None:
+    """Import a released tokenizer from its file.
 
-    Raises UserError where the file is missing, has another sha256, asks for more than weights or holds other weights.
+    Every tensor of the file goes into the tokenizer or is one of those that only training and decoding need. Raises UserError
+    where the file is missing, has another sha256, asks for more than weights, or holds other weights.
     """
     p, grid = params.tokenizer, params.image.grid
     release = store.module_of(p.kind)

@@ -13,7 +13,8 @@ from cae.data.schedule import Schedule
 from cae.errors import UserError
 from cae.files import atomic, read_json, text_hash
 from cae.models.encoders import save_encoder
-from cae.params import Pretraining, Release, read_model
+from cae.options import Data, OutputFolder, Tokenizer, Tokens, fields_of, params_of
+from cae.params import Model, Pretraining, Release, read_model
 from cae.tokenizers import cache
 from cae.training.devices import start, synchronised
 from cae.training.loop import train
@@ -31,9 +32,14 @@ def build(params: Pretraining | Release, outputs: int | None = None) -> nn.Modul
 
 
 def main(
-    data: Path, tokenizer: Path | None, tokens: Path | None, params: Pretraining, runtime: Runtime, output: Path
-) -> None:
-    """`tokenizer` and `tokens` are needed for token targets only. With 0 epochs the encoder is left as initialised."""
+    *, data: Data, tokenizer: Tokenizer | None = None, tokens: Tokens | None = None, params: params_of(Model),
+    runtime: fields_of(Runtime), output: OutputFolder,
+) -> None:  # fmt: skip
+    """Pretrain a model.
+
+    Writes its encoder with a card, the whole model (`last.ckpt`) and its losses. `tokenizer` and `tokens` are needed where the
+    model predicts tokens. With 0 epochs the encoder is left as initialised.
+    """
     p = params
     fabric = start(runtime.threads, runtime.gpus, p.precision)
     images = Images(data, 0)

@@ -7,7 +7,6 @@ once per view and its tokens are kept.
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import tee
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from cae.files import revision, text_hash, write_json
 from cae.models.encoders import load_encoder
 from cae.models.probes import AttentiveProbe, LinearProbe
 from cae.models.vit import normalise
+from cae.options import AttentiveMetrics, Data, Encoder, LinearMetrics, ProbeWeights, fields_of, params_of
 from cae.params import Job, Probe, Probes
 from cae.training.devices import machine, start
 from cae.training.optim import warmup_cosine
@@ -148,9 +148,13 @@ class Tokens:
 
 
 def main(
-    data: Path, encoder: Path, params: ProbeJob, runtime: Runtime, metrics: list[Path], weights: list[Path]
-) -> None:
-    """Of both protocols, linear and attentive: the `metrics` (.json), and the probes' `weights` (.safetensors)."""
+    *, data: Data, encoder: Encoder, params: params_of(ProbeJob), runtime: fields_of(Runtime), linear: LinearMetrics,
+    attentive: AttentiveMetrics, weights: ProbeWeights,
+) -> None:  # fmt: skip
+    """Train a linear and an attentive probe on an encoder.
+
+    Writes their accuracies on the validation images and their weights; the encoder is frozen.
+    """
     p = params
     fabric = start(runtime.threads, min(1, runtime.gpus), p.precision)
     processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
@@ -189,7 +193,7 @@ def main(
             for head in probes:
                 head.curve.append([round(100 * n / len(val), 3) for n in right[head].tolist()])
         run.latest = {f"top1_{head.name}": head.curve[-1][0] for head in probes if head.curve}
-    for head, file, trained in zip(probes, metrics, weights, strict=True):
+    for head, file, trained in zip(probes, (linear, attentive), weights, strict=True):
         top1, top5 = head.curve[-1]
         save_weights(trained, head.module)
         write_json(file, {

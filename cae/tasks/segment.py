@@ -4,7 +4,6 @@ Tested in windows at a single scale. Weights and some pictures stay beside the m
 """
 
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from cae.files import atomic, text_hash, write_json
 from cae.models.backbone import trainable
 from cae.models.encoders import load_encoder
 from cae.models.segmenter import Segmenter, enlarged
+from cae.options import Data, Encoder, OutputFolder, fields_of, params_of
 from cae.params import Job, Segmentation
 from cae.progress import progress
 from cae.tasks.confusion import confusion, summary
@@ -33,8 +33,13 @@ class SegmentJob(Segmentation, Job):
     pass
 
 
-def main(data: Path, encoder: Path, params: SegmentJob, runtime: Runtime, output: Path) -> None:
-    """The segmenter, its metrics on the validation images and some pictures to the folder `output`."""
+def main(
+    *, data: Data, encoder: Encoder, params: params_of(SegmentJob), runtime: fields_of(Runtime), output: OutputFolder
+) -> None:
+    """Train UperNet on an encoder, at one learning rate.
+
+    Writes the segmenter, its metrics on the validation images and some pictures.
+    """
     p = params
     fabric = start(runtime.threads, runtime.gpus, p.precision)
     images, val = Labelled(data, 0), Labelled(data, 1)

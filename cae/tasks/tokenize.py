@@ -1,7 +1,5 @@
 """Fill the token cache: one shard of the training images at a time."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -11,6 +9,7 @@ from cae.data.datasets import Images
 from cae.data.views import LANCZOS, crop_boxes, jitter, render
 from cae.errors import UserError
 from cae.files import read_json, write_json
+from cae.options import Data, GPUs, OutputFile, Shard, Threads, Tokenizer, Work, params_of
 from cae.progress import progress
 from cae.tasks.list_tokens import TokensJob
 from cae.tokenizers import cache, store
@@ -47,11 +46,13 @@ def shard_range(images: int, shard: int, shards: int) -> range:
 
 @torch.inference_mode()
 def main(
-    data: Path, tokenizer: Path, params: TokensJob, shard: str, threads: int, gpus: int, work: Path, output: Path
-) -> None:
-    """Tokens of shard "K/N" (K from 1) as uint16 [images, views, grid, grid]; goes on where a stopped job left off.
+    *, data: Data, tokenizer: Tokenizer, params: params_of(TokensJob), shard: Shard, threads: Threads = 1, gpus: GPUs = 0,
+    work: Work, output: OutputFile,
+) -> None:  # fmt: skip
+    """Write the tokens of one part of the images.
 
-    Tokens are always computed in float32: lower precisions flip a few argmaxes.
+    In each of their views: uint16 [images, views, grid, grid]. It goes on where a stopped job left off. Tokens are always
+    computed in float32: lower precisions flip a few argmaxes.
     """
     k, n = (int(part) for part in shard.split("/"))
     torch.backends.cudnn.allow_tf32 = False

@@ -11,6 +11,7 @@ from cae.data.datasets import Images
 from cae.data.schedule import Schedule
 from cae.data.views import LANCZOS
 from cae.files import atomic, text_hash
+from cae.options import Data, OutputFolder, fields_of, params_of
 from cae.params import DVAE, Image, Job, View
 from cae.tokenizers import store
 from cae.training.devices import start
@@ -28,7 +29,11 @@ class TokenizerJob(Job):
     view: View
 
 
-def main(data: Path, params: TokenizerJob, runtime: Runtime, output: Path) -> None:
+def main(*, data: Data, params: params_of(TokenizerJob), runtime: fields_of(Runtime), output: OutputFolder) -> None:
+    """Train a tokenizer on a data set's views.
+
+    Writes the tokenizer, its losses and `report.npz`, what it makes of validation images.
+    """
     p = params.tokenizer
     fabric = start(runtime.threads, runtime.gpus, params.precision)
     images = Images(data, 0)

@@ -8,7 +8,7 @@ import signal
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 
 from cae.errors import UserError
 from cae.files import atomic, revision
+from cae.options import CheckpointMinutes, Code, GPUs, Recompute, Threads, Work
 from cae.progress import progress
 from cae.training.devices import machine, precision_of
 
@@ -24,14 +25,15 @@ SHOWN = "loss", "accuracy", "top1"  # beginnings of what the progress bar tells 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a run is given beside its params. `code`: a hash of the code; an unfinished run of other code is refused."""
+    """What a run is given beside its params: how it is computed, and where its state lies."""
 
-    threads: int
-    gpus: int
-    work: Path  # folder of the state
-    code: str = ""
-    checkpoint_minutes: float = 10
-    recompute: bool = False  # activations of blocks, instead of keeping them
+    threads: Threads = 1
+    gpus: GPUs = 0
+    _: KW_ONLY
+    work: Work
+    code: Code = ""
+    checkpoint_minutes: CheckpointMinutes = 10
+    recompute: Recompute = False
 
 
 class Run:

@@ -153,7 +153,14 @@ def test_arrays_of_a_vit_and_a_beit(tmp_path, data, probed, view):
         torch.nn.init.normal_(probe.query)
         save_file(probe.state_dict(), probes[-1])
     job, output = AttentionJob(images=5, seed=0, view=view), tmp_path / "out.npz"
-    main(data["imagenet"], data["coco"], models, probes if probed else None, job, 1, 0, output)
+    given = {
+        "data": data["imagenet"],
+        "models": models,
+        "probes": probes if probed else None,
+        "params": job,
+        "output": output,
+    }
+    main(**given, objects=data["coco"])
     arrays = dict(np.load(output))
     assert arrays["models"].tolist() == ["cae-b-300", "beit-b-300"]
     assert arrays["images"].shape == (5, 24, 24, 3) and arrays["half"].shape == arrays["maps"].shape == (2, 5, 3, 3)
@@ -163,7 +170,7 @@ def test_arrays_of_a_vit_and_a_beit(tmp_path, data, probed, view):
         mean, error = arrays[name].T
         assert ((mean > 0) & (mean < 1)).all() and (error < 0.2).all()
     assert ("outside_original" in arrays) == bool(view) and 0 < arrays["object_area"] < 1
-    main(data["imagenet"], None, models, probes if probed else None, job, 1, 0, output)
+    main(**given)
     again = dict(np.load(output))
     assert "object" not in again and all(np.array_equal(again[name], arrays[name]) for name in again)
 
@@ -176,16 +183,8 @@ def test_an_encoder_without_class_token_is_refused_before_any_image_is_read(tmp_
     save_file(vit.state_dict(), tmp_path / "mine" / "model.safetensors")
     (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="mine: the encoder has no class token"):
-        main(
-            tmp_path / "no.json",
-            None,
-            [tmp_path / "mine"],
-            None,
-            AttentionJob(images=1, seed=0),
-            1,
-            0,
-            tmp_path / "x.npz",
-        )
+        job = AttentionJob(images=1, seed=0)
+        main(data=tmp_path / "no.json", models=[tmp_path / "mine"], params=job, output=tmp_path / "x.npz")
 
 
 def test_models_of_other_patches_and_a_probe_that_is_missing_are_told_before_any_image_is_read(tmp_path, data):
@@ -196,8 +195,8 @@ def test_models_of_other_patches_and_a_probe_that_is_missing_are_told_before_any
     (tmp_path / "b" / "config.json").write_text(json.dumps(config))
     vit = timm.create_model(config["architecture"], **config["model_args"])
     save_file(vit.state_dict(), tmp_path / "b" / "model.safetensors")
-    job, rest = AttentionJob(images=1, seed=0), (1, 0, tmp_path / "x.npz")
+    given = {"params": AttentionJob(images=1, seed=0), "output": tmp_path / "x.npz"}
     with pytest.raises(UserError, match="b: another number of patches than in .*a; one figure shows one"):
-        main(tmp_path / "no.json", None, [tmp_path / "a", tmp_path / "b"], None, job, *rest)
+        main(data=tmp_path / "no.json", models=[tmp_path / "a", tmp_path / "b"], **given)
     with pytest.raises(UserError, match="probe.safetensors: missing; make it with `snakemake .*probe.safetensors`"):
-        main(data["imagenet"], None, [tmp_path / "a"], [tmp_path / "probe.safetensors"], job, *rest)
+        main(data=data["imagenet"], models=[tmp_path / "a"], probes=[tmp_path / "probe.safetensors"], **given)

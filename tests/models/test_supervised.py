@@ -27,7 +27,7 @@ def shares(tiny, work, monkeypatch, seed, rank) -> list[float]:
         patched.setattr(Fabric, "global_rank", rank)
         train(
             start(1, 0), model, torch.optim.AdamW(model.parameters()), lambda step: [dict(batch) for _ in range(20)],
-            schedule, Runtime(1, 0, work), lr_at=lambda step: 0.0, seed=seed, params_hash="a",
+            schedule, Runtime(work=work), lr_at=lambda step: 0.0, seed=seed, params_hash="a",
         )  # fmt: skip
     return [share for share, _ in drawn]
 

@@ -301,7 +301,7 @@ def cases():
 def test_the_imported_encoder_computes_what_the_public_code_does(model, tmp_path, case, capsys):
     torch.manual_seed(case)
     method, checkpoint, state, left_out = list(cases())[case]
-    main(model(method, checkpoint), tmp_path / "imported")
+    main(params=model(method, checkpoint), output=tmp_path / "imported")
     encoder = timms(tmp_path / "imported")
     with torch.no_grad():
         expected = run_vit(images(), state)
@@ -315,7 +315,7 @@ def test_the_imported_encoder_computes_what_the_public_code_does(model, tmp_path
 
 def test_every_tensor_is_taken_or_listed(model, tmp_path):
     state = moco()
-    main(model("moco_v3", {"state_dict": state}), tmp_path / "imported")
+    main(params=model("moco_v3", {"state_dict": state}), output=tmp_path / "imported")
     dropped = json.loads((tmp_path / "imported" / "provenance.json").read_text())["dropped"]
     taken = {f"base_encoder.{name}" for name in timms(tmp_path / "imported").state_dict()}
     assert taken.isdisjoint(dropped)
@@ -326,7 +326,7 @@ def test_every_tensor_is_taken_or_listed(model, tmp_path):
 def test_a_beit_of_other_input_statistics_computes_the_same_from_our_input(model, tmp_path, args):
     """The released BEiTs take (x - 0.5) / 0.5."""
     state = beit()
-    main(model("beit", {"model": state, **args}), tmp_path / "imported")
+    main(params=model("beit", {"model": state, **args}), output=tmp_path / "imported")
     pixels = torch.rand(2, 3, PATCH * GRID, PATCH * GRID)
     mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.no_grad():
@@ -338,7 +338,7 @@ def test_a_beit_of_other_input_statistics_computes_the_same_from_our_input(model
 @pytest.mark.parametrize("layout", [LXTGH, ATTEN4VIS], ids=["lxtGH", "Atten4Vis"])
 def test_a_whole_cae_computes_what_the_public_code_does(model, tmp_path, layout, momentum):
     state = layout.state()
-    main(model("cae", {"model": state, **JUNK}, alignment_momentum=momentum), tmp_path / "imported")
+    main(params=model("cae", {"model": state, **JUNK}, alignment_momentum=momentum), output=tmp_path / "imported")
     cae = load_model(tmp_path / "imported")
     visible = encode(cae.encoder, patchify(images(), PATCH).gather(1, VISIBLE[..., None].expand(-1, -1, 48)), VISIBLE)
     assert not cae.encoder.blocks[0].attn.qkv.bias[WIDTH : 2 * WIDTH].any()
@@ -363,7 +363,7 @@ def test_of_a_cae_unlike_ours_the_encoder_is_taken(model, tmp_path, part):
     state = state | {part: torch.zeros(3)} if part else {k: v for k, v in state.items() if "decoder_blocks" not in k}
     (tmp_path / "imported").mkdir()
     (tmp_path / "imported" / "last.ckpt").write_text("of an earlier import")
-    main(model("cae", {"model": state}), tmp_path / "imported")
+    main(params=model("cae", {"model": state}), output=tmp_path / "imported")
     assert not (tmp_path / "imported" / "last.ckpt").exists()
     left_out(tmp_path / "imported", state, "are not such as ours")
 
@@ -381,7 +381,10 @@ def test_regressor_and_decoder_of_other_heads_are_left_out(model, tmp_path, layo
     """No tensor shows how many heads they have; the options beside do."""
     state = layout.state()
     for heads, whole in ((HEADS, True), (2 * HEADS, False)):
-        main(model("cae", {"model": state, "args": argparse.Namespace(decoder_num_heads=heads)}), tmp_path / "imported")
+        main(
+            params=model("cae", {"model": state, "args": argparse.Namespace(decoder_num_heads=heads)}),
+            output=tmp_path / "imported",
+        )
         assert (tmp_path / "imported" / "last.ckpt").exists() == whole
     left_out(tmp_path / "imported", state, f"have {2 * HEADS} heads, the encoder {HEADS}")
     with torch.no_grad():
@@ -395,7 +398,7 @@ def test_a_whole_cae_without_layer_scale_computes_what_the_public_code_does(mode
     """Its regressor's scales are ones, and frozen; its other blocks have none."""
     state = {n: torch.ones(WIDTH) if "_cross" in n and "gamma" in n else v for n, v in WHOLE.items()}
     state = {name: value for name, value in state.items() if not re.search(r"gamma_[12]$", name)}
-    main(model("cae", {"model": state}, layer_scale=0.0), tmp_path / "imported")
+    main(params=model("cae", {"model": state}, layer_scale=0.0), output=tmp_path / "imported")
     cae = load_model(tmp_path / "imported")
     latents = torch.randn(2, len(VISIBLE[0]), WIDTH)
     predicted, logits = run_neck(latents, state, LXTGH)
@@ -423,7 +426,7 @@ PROBES = {
 def test_of_a_probe_the_frozen_encoder_is_taken(model, tmp_path, probe, capsys):
     method, head = PROBES[probe]
     state = bare(WHOLE, "encoder.") if method == "cae" else vit()
-    main(model(method, {"model": state | head, **ONE_K}), tmp_path / "imported")
+    main(params=model(method, {"model": state | head, **ONE_K}), output=tmp_path / "imported")
     with torch.no_grad():
         expected = run_vit(images(), state)
         torch.testing.assert_close(
@@ -437,7 +440,7 @@ def test_the_file_is_hashed_once(model, tmp_path, monkeypatch):
     """Gigabytes, where models are large."""
     hashed = []
     monkeypatch.setattr(reading, "file_hash", lambda path: hashed.append(path) or file_hash(path))
-    main(model("mae", vit()), tmp_path / "imported")
+    main(params=model("mae", vit()), output=tmp_path / "imported")
     assert len(hashed) == 1
     assert json.loads((tmp_path / "imported" / "provenance.json").read_text())["sha256"] == file_hash(hashed[0])
 
@@ -493,7 +496,7 @@ def test_what_does_not_fit_is_refused_in_one_line(model, tmp_path, case):
     method, checkpoint, over, message = REFUSED[case]
     params = model(method, checkpoint(), **over)
     with pytest.raises(UserError, match=message) as refusal:
-        main(params, tmp_path / "imported")
+        main(params=params, output=tmp_path / "imported")
     assert "\n" not in str(refusal.value) and not (tmp_path / "imported").exists()
     assert case == "missing file" or str(refusal.value).startswith(params.file + ": ")
     assert str(refusal.value).count(params.file) == 1 or case in ("sha256", "missing file")
@@ -504,7 +507,7 @@ def test_a_truncated_file_is_refused(model, tmp_path):
     file = tmp_path / "released.pth"
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(UserError, match="released.pth"):
-        main(params, tmp_path / "imported")
+        main(params=params, output=tmp_path / "imported")
 
 
 def test_import_by_the_command_line(model, tmp_path, capsys):
@@ -555,7 +558,7 @@ def test_what_the_environment_holds_is_not_written_down(model, tmp_path, monkeyp
     for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, secret)
     monkeypatch.setenv("CHECKPOINTS", str(tmp_path))
-    main(model("mae", {"model": vit()}, file="$CHECKPOINTS/released.pth"), tmp_path / "imported")
+    main(params=model("mae", {"model": vit()}, file="$CHECKPOINTS/released.pth"), output=tmp_path / "imported")
     texts = [path.read_bytes().decode(errors="replace") for path in (tmp_path / "imported").iterdir()]
     assert len(texts) == 4 and not any(secret in text or str(tmp_path) in text for text in [*texts])
     assert secret not in capsys.readouterr().out

@@ -58,7 +58,7 @@ WRAPPERS = {
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_wrappers_of_wrappers_are_taken_off(model, tmp_path, wrapper):
     state = vit()
-    main(model("mae", WRAPPERS[wrapper](state | mae_decoder())), tmp_path / "imported")
+    main(params=model("mae", WRAPPERS[wrapper](state | mae_decoder())), output=tmp_path / "imported")
     imported = timms(tmp_path / "imported").state_dict()
     assert imported.keys() == state.keys() and all(torch.equal(imported[name], state[name]) for name in state)
     assert {"decoder_embed.weight", "mask_token"} <= dropped(tmp_path / "imported")
@@ -69,7 +69,7 @@ def test_a_name_that_two_wrappers_lead_to_is_refused(model, tmp_path):
     with pytest.raises(
         UserError, match="blocks.0.norm1.bias and blocks.0._orig_mod.norm1.bias are the same tensor twice"
     ):
-        main(model("mae", state), tmp_path / "imported")
+        main(params=model("mae", state), output=tmp_path / "imported")
 
 
 # Packages: (method, what the file holds, the encoder in it by the public code's names).
@@ -158,7 +158,7 @@ def packages():
 @pytest.mark.parametrize("case", range(len(list(packages()))))
 def test_another_packages_encoder_computes_what_the_public_code_does(model, tmp_path, case):
     method, checkpoint, state = list(packages())[case]
-    main(model(method, checkpoint), tmp_path / "imported")
+    main(params=model(method, checkpoint), output=tmp_path / "imported")
     encoder = timms(tmp_path / "imported")
     with torch.no_grad():
         expected = run_vit(images(), state)
@@ -171,7 +171,7 @@ def test_another_packages_encoder_computes_what_the_public_code_does(model, tmp_
 def test_transformers_beit_takes_pixels_as_the_public_code_does(model, tmp_path):
     """It has no record of statistics: (x - 0.5) / 0.5, as the released BEiTs."""
     *_, (method, checkpoint, state) = [case for case in packages() if case[0] == "beit"][:1]
-    main(model(method, checkpoint["model"]), tmp_path / "imported")
+    main(params=model(method, checkpoint["model"]), output=tmp_path / "imported")
     pixels = torch.rand(2, 3, 12, 12)
     mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.no_grad():
@@ -181,7 +181,7 @@ def test_transformers_beit_takes_pixels_as_the_public_code_does(model, tmp_path)
 
 def test_every_tensor_of_another_package_is_taken_or_listed(model, tmp_path):
     *_, (method, checkpoint, _) = (case for case in packages() if case[0] == "dino")
-    main(model(method, checkpoint), tmp_path / "imported")
+    main(params=model(method, checkpoint), output=tmp_path / "imported")
     taken = {f"momentum_backbone.{name}" for name in timms(tmp_path / "imported").state_dict()}
     left = dropped(tmp_path / "imported")
     assert taken.isdisjoint(left) and taken | left == checkpoint["state_dict"].keys()
@@ -228,7 +228,7 @@ def test_what_cannot_be_taken_is_refused_by_what_it_is(model, tmp_path, case):
     method, checkpoint, message = REFUSED[case]
     params = model(method, checkpoint())
     with pytest.raises(UserError, match=message) as refusal:
-        main(params, tmp_path / "imported")
+        main(params=params, output=tmp_path / "imported")
     text = str(refusal.value)
     assert text.startswith(f"{params.file}: ") and "\n" not in text and "`size`" not in text
     assert not (tmp_path / "imported").exists()
@@ -237,4 +237,4 @@ def test_what_cannot_be_taken_is_refused_by_what_it_is(model, tmp_path, case):
 def test_a_nan_that_is_left_out_does_no_harm(model, tmp_path):
     for i, (method, checkpoint) in enumerate([("mae", vit() | mae_decoder() | {"decoder_pred.bias": NAN}), ("moco_v3", moco()),
                                               ("dino", {**dino(), "dino_loss": {"center": NAN}})]):  # fmt: skip
-        main(model(method, checkpoint), tmp_path / str(i))
+        main(params=model(method, checkpoint), output=tmp_path / str(i))

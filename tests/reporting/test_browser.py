@@ -80,7 +80,8 @@ def measured(tmp_path_factory) -> dict[str, dict]:
     )
     Image.new("RGB", (1600, 900)).save(folder / "training.png")
     inputs += [folder / "claims.csv", folder / "training.png"]
-    page.main("demo", read(ROOT / "params/paper.yaml") | {"scale": "demo"}, map(str, inputs), folder / "index.html")
+    params = read(ROOT / "params/paper.yaml") | {"scale": "demo"}
+    page.main(*inputs, scale="demo", params=params, output=folder / "index.html")
     return measure(folder)
 
 

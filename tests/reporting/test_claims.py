@@ -64,7 +64,8 @@ def judge(tmp_path):
             (tmp_path / name).write_text(yaml.safe_dump(content, sort_keys=False))
         models = {name: models for name, (models, _) in (figures or {}).items()}
         out = tmp_path / "out/claims.csv"
-        claims.main(tmp_path / "claims.yaml", tmp_path / "tables.yaml", models, inputs, "demo", out)
+        about = {"claims": tmp_path / "claims.yaml", "tables": tmp_path / "tables.yaml"}
+        claims.main(*inputs, **about, figures=models, scale="demo", output=out)
         return {file.name: list(csv.DictReader(file.open())) for file in out.parent.glob("*.csv")}
 
     return judge

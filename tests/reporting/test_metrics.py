@@ -24,7 +24,7 @@ def test_a_model_has_the_numbers_of_the_tables_and_no_other(tmp_path):
         '{"step": 1, "images": 32, "loss": 5.5, "lr": 0.1}\n{"step": 2, "images": 64, "loss": 2.25, "lr": 0.1}\n'
     )
     cells = [cell(tmp_path, "linear", top1=15.8, top5=60.0), cell(tmp_path, "coco-mask", box_ap=2, mask_ap=1)]
-    metrics.main(NUMBERS, [*cells, log], tmp_path / "out")
+    metrics.main(*cells, log, params=NUMBERS, output=tmp_path / "out")
     assert json.loads((tmp_path / "out/metrics/cae-b.json").read_text()) == {
         "linear": {"top1": 15.8},
         "coco-mask": {"box_ap": 2, "mask_ap": 1},
@@ -34,4 +34,4 @@ def test_a_model_has_the_numbers_of_the_tables_and_no_other(tmp_path):
 
 def test_metrics_without_a_number_of_the_tables_are_named(tmp_path):
     with pytest.raises(UserError, match=r"coco-mask/cae-b.json: has no mask_ap; delete it"):
-        metrics.main(NUMBERS, [cell(tmp_path, "coco-mask", box_ap=2)], tmp_path)
+        metrics.main(cell(tmp_path, "coco-mask", box_ap=2), params=NUMBERS, output=tmp_path)

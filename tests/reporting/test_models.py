@@ -31,7 +31,7 @@ def inputs(tmp_path):
 
 
 def test_each_model_has_a_line_and_only_what_was_trained_has_losses(tmp_path, inputs):
-    models.main("demo", inputs, str(tmp_path / "models.csv"))
+    models.main(*inputs, scale="demo", output=tmp_path / "models.csv")
     rows = list(csv.DictReader((tmp_path / "models.csv").open()))
     assert [list(row.values()) for row in rows] == [
         ["random-b", "cae", "built", "0", "", "", "", "", ""],
@@ -46,4 +46,4 @@ def test_each_model_has_a_line_and_only_what_was_trained_has_losses(tmp_path, in
 
 def test_a_provenance_that_is_missing_is_named(tmp_path, inputs):
     with pytest.raises(UserError, match="none/provenance.json: no such file"):
-        models.main("demo", [*inputs, str(tmp_path / "none/provenance.json")], str(tmp_path / "models.csv"))
+        models.main(*inputs, tmp_path / "none/provenance.json", scale="demo", output=tmp_path / "models.csv")

@@ -64,7 +64,7 @@ def inputs(tmp_path):
 
 def write(tmp_path, inputs, scale="demo", **changes):
     params = PARAMS | {"scale": scale, "seed": 7} | changes
-    page.main(scale, params, [str(path) for path in inputs], str(tmp_path / "index.html"))
+    page.main(*inputs, scale=scale, params=params, output=tmp_path / "index.html")
     return (tmp_path / "index.html").read_text()
 
 

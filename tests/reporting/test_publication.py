@@ -34,7 +34,7 @@ def inputs(tmp_path, monkeypatch):
 
 
 def test_the_page_shows_tables_and_figures_and_says_what_made_them(tmp_path, inputs):
-    publication.main("mine", inputs, "reports/mine/README.md")
+    publication.main(*inputs, scale="mine", output="reports/mine/README.md")
     page = (tmp_path / "reports/mine/README.md").read_text()
     assert [line for line in page.splitlines() if line.startswith("#")] == [
         "# Context Autoencoder, scale mine", "## Claims", "## Table 1", "## Figure 3",
@@ -49,7 +49,7 @@ def test_what_it_was_made_of_lies_beside_it_under_the_same_paths(tmp_path, input
     old = tmp_path / "reports/mine/published/results/mine/evaluate/linear/left-out.json"
     old.parent.mkdir(parents=True)
     old.write_text("{}")
-    publication.main("mine", inputs, "reports/mine/README.md")
+    publication.main(*inputs, scale="mine", output="reports/mine/README.md")
     kept = tmp_path / "reports/mine/published"
     copies = {str(path.relative_to(kept)): path.read_bytes() for path in kept.rglob("*") if path.is_file()}
     long = gzip.decompress(copies.pop("data/mine/imagenet.json.gz"))
@@ -75,7 +75,7 @@ def test_pictures_that_models_share_are_kept_once_and_drawn_as_before(tmp_path, 
     )
     drawn = []
     for files in (originals, kept):
-        figures.main(name, "mine", files, tmp_path / "figure.png")
+        figures.main(*files, name=name, scale="mine", output=tmp_path / "figure.png")
         drawn.append((tmp_path / "figure.png").read_bytes())
     assert drawn[0] == drawn[1]
 
@@ -97,5 +97,5 @@ def test_more_than_a_clone_should_carry_is_refused_and_named(tmp_path, inputs):
     with pytest.raises(
         UserError, match=r"reports/mine: 5.0 MB are too much to publish; the largest file is .*figure3.png"
     ):
-        publication.main("mine", inputs, "reports/mine/README.md")
+        publication.main(*inputs, scale="mine", output="reports/mine/README.md")
     assert not (tmp_path / "reports/mine/published").exists()

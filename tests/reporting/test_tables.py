@@ -69,7 +69,8 @@ def make(tmp_path):
             metrics = top1 if isinstance(top1, dict) else {"top1": top1}
             files[-1].write_text(json.dumps({"model": model, "protocol": protocol, **metrics}))
         facts = FACTS.get(name, {})
-        tables.main(str(tmp_path / "tables.yaml"), name, scale, facts, files, str(tmp_path / f"out/{name}.csv"))
+        about = {"tables": tmp_path / "tables.yaml", "name": name, "scale": scale, "facts": facts}
+        tables.main(*files, **about, output=tmp_path / f"out/{name}.csv")
         return tmp_path / "out"
 
     return make

@@ -82,7 +82,7 @@ def test_loop_gives_each_group_its_share(tmp_path):
     model, schedule = Toy(), Schedule(40, 8, 4, 1)
     other = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.AdamW([{"params": model.parameters(), "lr_scale": 0.25}, {"params": [other]}], lr=1.0)
-    train(start(1, 0), model, optimizer, toy_batches(schedule), schedule, Runtime(1, 0, tmp_path),
+    train(start(1, 0), model, optimizer, toy_batches(schedule), schedule, Runtime(work=tmp_path),
           lr_at=lambda step: 0.1, seed=0, params_hash="a")  # fmt: skip
     assert [group["lr"] for group in optimizer.param_groups] == [0.025, 0.1]
 

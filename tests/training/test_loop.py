@@ -72,7 +72,7 @@ def fit(
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     train(
-        start(1, 0, precision), model, optimizer, batches, schedule, Runtime(1, 0, work, checkpoint_minutes=minutes),
+        start(1, 0, precision), model, optimizer, batches, schedule, Runtime(work=work, checkpoint_minutes=minutes),
         lr_at=lambda step: 0.1 / (1 + step), clip=3.0, seed=seed, params_hash=params_hash,
     )  # fmt: skip
     return model
@@ -401,7 +401,7 @@ def test_hooks_frame_each_step_and_weight_decay_follows_its_schedule(tmp_path):
     ]
     optimizer = torch.optim.AdamW(groups, lr=0.1)
     train(
-        start(1, 0), model, optimizer, toy_batches(schedule), schedule, Runtime(1, 0, tmp_path), lr_at=lambda step: 0.1,
+        start(1, 0), model, optimizer, toy_batches(schedule), schedule, Runtime(work=tmp_path), lr_at=lambda step: 0.1,
         weight_decay_at=lambda step: decays.append(step) or 0.1 + step, seed=0, params_hash="a",
     )  # fmt: skip
     assert [(name, progress) for name, progress, _ in model.calls[:4]] == [

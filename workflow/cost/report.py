@@ -14,6 +14,7 @@ from snakemake.cli import parse_config
 from tabulate import tabulate
 
 from cae.errors import UserError
+from cae.options import BFloat16Rate, Float32Rate, Rates, ScaleConfig, ScaleFiles, Utilisation
 from cae.params import validate
 from workflow.cost.cards import Card, given_cards
 from workflow.cost.processor import processor
@@ -30,20 +31,25 @@ EVERYTHING = "everything, each once"
 
 
 def main(
-    files: list[Path], overrides: list[str], rates: list[Path], flops: float | None, float32: float | None, share: float
-) -> None:
-    """Print what a scale costs; `files` and `overrides`: Snakemake's --configfile and --config."""
+    *, params: ScaleFiles | None = None, config: ScaleConfig | None = None, rates: Rates | None = None,
+    flops: BFloat16Rate | None = None, float32_flops: Float32Rate | None = None, utilisation: Utilisation = 1.0,
+) -> None:  # fmt: skip
+    """Print what a scale costs before it is run.
+
+    Jobs, GPU-hours, disk and the longest chain, a table a row; no data is needed.
+    """
+    files = params or []
     try:
-        config = parse_config(overrides)
+        overrides = parse_config(config or [])
     except ValueError as error:
         raise UserError(f"--config: {error}") from None
     folder = Path(os.path.relpath(FOLDER))
-    layers = read_params(files, config, folder)
+    layers = read_params(files, overrides, folder)
     tables, claims, paper = (folder / f"params/{name}.yaml" for name in ("tables", "claims", "paper"))
     costs = Costs(Plan(validate(layers), tables, claims, paper=paper, said=layers))
-    works = {job: costs.of(job.rule, job.wildcards) for job in jobs_of(files, config)}
-    cards = given_cards(rates or [RATES] * RATES.exists(), flops, float32, share, costs)
-    print(report(works, costs, cards, same_params(files, config)))
+    works = {job: costs.of(job.rule, job.wildcards) for job in jobs_of(files, overrides)}
+    cards = given_cards(rates or [RATES] * RATES.exists(), flops, float32_flops, utilisation, costs)
+    print(report(works, costs, cards, same_params(files, overrides)))
 
 
 def report(works: dict[Job, Work], costs: Costs, cards: list[Card], options: str = "") -> str:

@@ -10,6 +10,7 @@ import pkgutil
 from pathlib import Path
 
 from cae.errors import UserError
+from cae.options import Inputs, Name, OutputFile, Scale
 from cae.params import unknown
 
 KINDS = sorted({module.name for module in pkgutil.iter_modules(__path__)} - {"graph", "style"})
@@ -34,8 +35,11 @@ def caption_of(name: str) -> str:
     return " ".join(ast.literal_eval(names["CAPTION"]).split())
 
 
-def main(name: str, scale: str, inputs: list[str], output: str) -> None:
-    """Draw the figure `name` from `inputs` as `output` (.png) and, beside it, as .pdf."""
+def main(*inputs: Inputs, name: Name, scale: Scale, output: OutputFile) -> None:
+    """Draw one figure from its arrays.
+
+    `output` is .png, beside it is .pdf.
+    """
     module = importlib.import_module(module_of(name))
     from cae.reporting.figures import style
 

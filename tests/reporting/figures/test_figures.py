@@ -19,7 +19,7 @@ def test_png_and_pdf_have_the_same_bytes_twice(tmp_path, name):
     test = import_module(f"tests.reporting.figures.test_{name.partition('-')[0]}")
     files, outputs = test.inputs(tmp_path), []
     for folder in (tmp_path / "a", tmp_path / "b"):
-        figures.main(name, "demo", files, folder / f"{name}.png")
+        figures.main(*files, name=name, scale="demo", output=folder / f"{name}.png")
         assert sorted(path.name for path in folder.iterdir()) == [f"{name}.pdf", f"{name}.png"]
         outputs.append([(folder / f"{name}{suffix}").read_bytes() for suffix in (".png", ".pdf")])
     assert outputs[0] == outputs[1]
@@ -31,7 +31,7 @@ def test_png_and_pdf_have_the_same_bytes_twice(tmp_path, name):
 
 def test_a_misspelt_figure_is_named_with_the_nearest():
     with pytest.raises(UserError, match=r"unknown key 'figur3'; did you mean 'figure3'\?"):
-        figures.main("figur3", "demo", [], "x.png")
+        figures.main(name="figur3", scale="demo", output="x.png")
 
 
 HOSTILE = r"a$\frac{$b", "5$ and $6", "<script>$x$</script>"
@@ -63,5 +63,5 @@ def test_arrays_that_hold_a_pickle_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez("figure5.npz", class_names=np.array([Call()], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle=False"):
-        figures.main("figure5", "demo", ["figure5.npz"], "figure5.png")
+        figures.main("figure5.npz", name="figure5", scale="demo", output="figure5.png")
     assert not Path("made").exists()

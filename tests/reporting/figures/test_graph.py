@@ -63,7 +63,7 @@ def test_losses_end_the_graph_and_what_serves_only_them_has_their_colour(graph):
 def test_pdf_is_made_of_vectors_and_words_lie_on_the_page_and_not_on_each_other(tmp_path, monkeypatch, name):
     drawn = []
     monkeypatch.setattr(plt, "close", drawn.append)
-    figures.main(name, "demo", [], tmp_path / f"{name}.png")
+    figures.main(name=name, scale="demo", output=tmp_path / f"{name}.png")
     monkeypatch.undo()
     assert b"/Subtype /Image" not in (tmp_path / f"{name}.pdf").read_bytes()
     page, words = drawn[0].bbox, [text for text in drawn[0].findobj(plt.Text) if text.get_text()]
