@@ -80,6 +80,7 @@ Figures = json_option(dict[str, list[str]], "Of each figure the models of its ar
 Numbers = json_option(dict[str, list[str]], "Of each evaluation the metrics to show.")
 WholeParams = json_option(dict, "Params of the scale.", checked_as=ScaleParams)
 Inputs = option(Path, "Files to read.")
+Benchmarks = option(Path, "Folder of what the steps took, a folder for each step, as Snakemake writes them.")
 
 # What is written
 OutputFile = option(Path, "File to write.")

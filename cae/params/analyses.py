@@ -19,7 +19,7 @@ class Figure4(Strict):
 
 class Figure5(Strict):
     models: Annotated[list[str], Field(min_length=2, max_length=2)]
-    images: Positive
+    images: Annotated[int, Field(ge=2)]  # the neighbours of a patch are also counted among other images alone
     patches_per_class: Positive
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from cae.files import read_json, revision, write_text
-from cae.options import Inputs, OutputFile, Scale, WholeParams
+from cae.options import Benchmarks, Inputs, OutputFile, Scale, WholeParams
 from cae.params import Params, Pretraining, Table, read
 from cae.reporting import claims, models, tables
 from cae.reporting.figures import caption_of
@@ -23,12 +23,14 @@ FIRST = ("figure4", "figure5", "figure7")  # what the constraint does, what the 
 APART = 3  # from the paper's number: as dark as a difference gets
 
 
-def main(*inputs: Inputs, scale: Scale, params: WholeParams, output: OutputFile) -> None:
+def main(
+    *inputs: Inputs, scale: Scale, params: WholeParams, output: OutputFile, benchmarks: Benchmarks | None = None
+) -> None:
     """Write the report of a scale as one HTML page.
 
     `inputs` are told apart by suffix: tables (.csv; claims, order and models are those of these names) and figures (.png), in
     their order; for the words around them, params/tables.yaml (.yaml) and the manifests of the data (.json); a template
-    (.j2), if not the one beside this file. What each step took is read from work/<scale>/benchmarks/, if it is here.
+    (.j2), if not the one beside this file.
     """
     of = {".csv": [], ".png": [], ".yaml": [], ".json": [], ".j2": []}
     for path in map(Path, inputs):
@@ -45,7 +47,7 @@ def main(*inputs: Inputs, scale: Scale, params: WholeParams, output: OutputFile)
         claims_note=claims.NOTE,
         order=read_plain(apart["order"]) if "order" in apart else None,
         models=read_models(apart["models"]) if "models" in apart else None,
-        costs=read_costs(Path("work", scale, "benchmarks")),
+        costs=read_costs(benchmarks) if benchmarks else [],
         figures=figures,
         first=[figure for figure in figures if figure["name"] in FIRST],
         data={path.stem: image_counts(path) for path in of[".json"]},

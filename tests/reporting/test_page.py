@@ -64,7 +64,9 @@ def inputs(tmp_path):
 
 def write(tmp_path, inputs, scale="demo", **changes):
     params = PARAMS | {"scale": scale, "seed": 7} | changes
-    page.main(*inputs, scale=scale, params=params, output=tmp_path / "index.html")
+    page.main(
+        *inputs, scale=scale, params=params, output=tmp_path / "index.html", benchmarks=tmp_path / "work/benchmarks"
+    )
     return (tmp_path / "index.html").read_text()
 
 
@@ -285,15 +287,14 @@ def test_a_number_of_another_protocol_has_no_place():
     assert shades[[0, 2]].tolist() == [0, 1] and shades[[1, 3]].isna().all()
 
 
-def test_costs_are_summed_over_the_jobs_of_a_step(tmp_path, inputs, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_costs_are_summed_over_the_jobs_of_a_step(tmp_path, inputs):
     assert 'id="costs"' not in write(tmp_path, inputs)
     head = "s\th:m:s\tmax_rss\tcpu_time\n"
     jobs = {"probe/a.tsv": "60\t0:01:00\t100\t90\n", "probe/b.tsv": "30\t0:00:30\t1400\t30\n",
             "tokenize/dvae/1-of-1.tsv": "100\t0:01:40\t-\t66\n"}  # fmt: skip
     for name, line in jobs.items():
-        (tmp_path / "work/demo/benchmarks" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "work/demo/benchmarks" / name).write_text(head + line)
+        (tmp_path / "work/benchmarks" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "work/benchmarks" / name).write_text(head + line)
     html = write(tmp_path, inputs)
     assert cells(html[html.index('<section id="costs">') :])[1:] == [
         ["tokenize", "1", "100", "100", "", "1.1"],

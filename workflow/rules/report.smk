@@ -128,4 +128,5 @@ rule page:
             *(f"{module_of(name)}.CAPTION" for name in SHOWN),
         ),
     shell:
-        "python -m cae page --scale {wildcards.scale:q} --params {params.json:q} --output {output:q} {input:q} > {log:q} 2>&1"
+        "python -m cae page --scale {wildcards.scale:q} --params {params.json:q} --benchmarks work/{wildcards.scale:q}/benchmarks"
+        " --output {output:q} {input:q} > {log:q} 2>&1"
