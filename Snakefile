@@ -38,6 +38,7 @@ from workflow.plan import (
     one_of,
     option,
 )
+from workflow.plan.advice import advice
 from workflow.params import folder_of, read_params, same_params
 from workflow.hooks.targets import check_targets
 
@@ -81,6 +82,8 @@ if workflow.is_main_process:
         print(f"Set the roots of {', '.join(unset)} for a run", file=sys.stderr)
     if left_out := plan.left_out_in_short:
         print(f"{left_out} (`snakemake cost` tells which and why)", file=sys.stderr)
+    for line in advice(plan):
+        print(line, file=sys.stderr)
     atexit.register(ending.print_if_done, workflow, plan)
 
 

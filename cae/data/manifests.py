@@ -120,11 +120,14 @@ def _leave_out(skipped: set[str], split: dict, classes: list[str]) -> None:
 
 
 def too_large(batches: dict[str, int], split: dict) -> list[str]:
-    """Return what to do about each batch that is larger than the images of `split` that can be trained on."""
+    """Return what to do about each batch that is larger than the images of `split` that can be trained on, and about each
+    warm-up (a key that ends in `warmup_steps`) that needs more of them."""
     count = split.get("learnable", len(split["images"]))
     kind = "training images with objects to learn" if "learnable" in split else "training images"
     return [
-        f"{key}: {size} is above the {count} {kind}; lower it in params"
+        f"{key}: all epochs of the {count} {kind} are no more steps than that; lower it in params, or use {size} images"
+        if key.endswith("warmup_steps")
+        else f"{key}: {size} is above the {count} {kind}; lower it in params"
         for key, size in batches.items()
         if size > count
     ]

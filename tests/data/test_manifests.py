@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cae.data.changes import changes
-from cae.data.manifests import check_batches, unchecked_text
+from cae.data.manifests import check_batches, index, unchecked_text
 from cae.errors import UserError
 
 LAYOUTS = ("imagenet", "ade20k", "coco", "clipart")
@@ -125,3 +125,25 @@ def test_a_batch_above_the_training_images_is_refused(copy, tmp_path):
     with pytest.raises(UserError) as error:
         check_batches({str(path): {"probes.linear.batch_size": 129, "recipes.cae.batch_size": 8}})
     assert str(error.value) == "probes.linear.batch_size: 129 is above the 128 training images; lower it in params"
+
+
+def test_a_warm_up_that_leaves_no_step_of_detection_is_refused_when_data_are_listed(copy, tmp_path):
+    """12 epochs of batches of 4 are more than 10 steps from 4 images on, more than 36 from 16 on."""
+    folder, manifest = copy("coco")
+    path, count = tmp_path / "coco.json", manifest["splits"]["train2017"]["learnable"]
+    path.write_text(json.dumps(manifest))
+    for warmup, epochs, batch in ((10, 12, 4), (36, 12, 4), (24, 12, 4), (23, 12, 4), (0, 1, 8)):
+        needed = batch * (warmup // epochs + 1)
+        left = [epochs * (images // batch) > warmup for images in (needed - 1, needed)]
+        assert left == [False, True]  # as cae.tasks.detect counts steps
+    check_batches({str(path): {"coco.warmup_steps": count}})
+    for refused in (
+        lambda wanted: check_batches({str(path): wanted}),
+        lambda wanted: index("coco", str(folder), tmp_path / "new.json", batches=wanted),
+    ):
+        with pytest.raises(UserError) as error:
+            refused({"coco.warmup_steps": count + 1})
+        assert str(error.value) == (
+            f"coco.warmup_steps: all epochs of the {count} training images with objects to learn are no more steps than that; "
+            f"lower it in params, or use {count + 1} images"
+        )

@@ -292,7 +292,7 @@ def test_every_batch_is_known_by_its_key(paper):
             "tokenizers.dvae-imagenet.batch_size": 512, "probes.linear.batch_size": 16384,
             "probes.attentive.batch_size": 8192, "finetune.batch_size": 4096,
         },
-        "ade20k": {"ade20k.batch_size": 16}, "coco": {"coco.batch_size": 32},
+        "ade20k": {"ade20k.batch_size": 16}, "coco": {"coco.batch_size": 32, "coco.warmup_steps": 32 * 42},
         **dict.fromkeys(("food101", "clipart", "sketch"), {"transfer.batch_size": 1024}),
     }  # fmt: skip
     plan = demo(models={"cae-b-300": {"batch_size": 64}}, datasets={"coco": None})

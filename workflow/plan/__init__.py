@@ -173,7 +173,8 @@ class Plan:
 
     @property
     def batches(self) -> dict[str, dict[str, int]]:
-        """Of each data set, the sizes of all batches that are trained on it, by their keys in params."""
+        """The sizes of all batches that are trained on each data set, by their keys in params; and, by the key of a warm-up in
+        steps, how many images it takes for any step to be left."""
         p, sizes = self.params, {name: {} for name in self.params.datasets}
         for name in self.models:
             if name in self.built_models:
@@ -190,6 +191,8 @@ class Plan:
         for protocol, _ in self.cells:
             for key, recipe in recipes.get(protocol, {}).items():
                 sizes[self.data_of(protocol)][f"{key}.batch_size"] = recipe.batch_size
+            if protocol in DETECTORS:
+                sizes["coco"]["coco.warmup_steps"] = p.coco.batch_size * (p.coco.warmup_steps // p.coco.epochs + 1)
         return sizes
 
     @property
