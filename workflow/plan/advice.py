@@ -38,7 +38,7 @@ def _same_patches(plan: Plan) -> list[str]:
         if (share := most_masked(mask, grid)) >= HARDLY_SEEN:
             lines.append(
                 f"Masks of {', '.join(models)} (blocks, {mask.count} of {grid**2} patches, min_block {mask.min_block}): "
-                f"the patch that is masked most often is masked in {share:.0%} of all draws, so that the encoder hardly ever sees "
+                f"the patch that is masked most often is masked in {share:.0%} of all draws, and the encoder hardly ever sees "
                 "the middle of an image. Set a smaller `share` or `min_block` of `mask`, or `kind: random`"
             )
     return lines
