@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
+import networkx as nx
 from grandalf.graphs import Edge, Vertex, graph_core
 from grandalf.layouts import SugiyamaLayout
 from grandalf.routing import EdgeViewer
@@ -96,10 +97,6 @@ def smooth(points: list) -> Curve:
 
 def longer_way(edge: tuple[str, str], edges: list) -> bool:
     """Whether other edges lead from its beginning to its end."""
-    reached, todo = set(), [b for a, b in edges if a == edge[0] and b != edge[1]]
-    while todo:
-        node = todo.pop()
-        if node not in reached:
-            reached.add(node)
-            todo += [b for a, b in edges if a == node]
-    return edge[1] in reached
+    graph = nx.DiGraph(edges)
+    graph.remove_edge(*edge)
+    return nx.has_path(graph, *edge)
