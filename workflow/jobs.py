@@ -5,6 +5,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import networkx as nx
 from snakemake.api import SnakemakeApi
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
@@ -58,12 +59,13 @@ def gpus_of(resources) -> int:
     return resources.get("nodes", 1) * resources.get("node_gpus", resources.get("gpu", 0))
 
 
-def all_needed(jobs: list[Job]) -> list[Job]:
-    """`jobs` and what they wait for, directly or not, each once."""
-    found, todo = {}, list(jobs)
-    while todo:
-        job = todo.pop()
-        if job not in found:
-            found[job] = None
-            todo += job.needs
-    return list(found)
+def graph_of(jobs: list[Job]) -> nx.DiGraph:
+    """Return the DAG of jobs: an edge from each to those that wait for it."""
+    graph = nx.DiGraph((before, job) for job in jobs for before in job.needs)
+    graph.add_nodes_from(jobs)
+    return graph
+
+
+def all_needed(graph: nx.DiGraph, ends: list[Job]) -> set[Job]:
+    """Return `ends` and all that they wait for, directly or not."""
+    return set(ends).union(*(nx.ancestors(graph, end) for end in ends))

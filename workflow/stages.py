@@ -13,7 +13,7 @@ from cae.options import ScaleFiles, StagesFile
 from cae.params import validate
 from workflow.cost.work import Costs
 from workflow.hooks.records import folder_of
-from workflow.jobs import Job, all_needed, jobs_of
+from workflow.jobs import Job, all_needed, graph_of, jobs_of
 from workflow.params import DEFAULT, read_params, same_params
 from workflow.plan import Plan
 
@@ -56,9 +56,10 @@ def stages(files: list[Path], params: list[str], plan: Plan) -> dict[str, dict[s
     `files`: Snakemake's --configfile. `params`: these and the files that they are based on.
     """
     jobs = jobs_of(files, {}, tuple(sum(TARGETS.values(), [])))
+    graph = graph_of(jobs)
     found, done, made, large = {}, set(), set(), _large(jobs, Costs(plan))
     for name, targets in TARGETS.items():
-        mine = [job for job in all_needed([job for job in jobs if job.rule in targets]) if job not in done]
+        mine = [job for job in all_needed(graph, [job for job in jobs if job.rule in targets]) if job not in done]
         done.update(mine)
         outs = {folder(file) for job in mine for file in job.outputs}
         outs = sorted(outs - set(map(folder, large)) | {file for file in large if folder(file) in outs})

@@ -22,7 +22,7 @@ from workflow.cost import work as cost
 from workflow.cost.cards import Card, given_cards
 from workflow.cost.report import job_frame, longest_chain, number, report, total
 from workflow.cost.work import Costs, Work
-from workflow.jobs import Job, all_needed, gpus_of
+from workflow.jobs import Job, all_needed, gpus_of, graph_of
 from workflow.plan import Plan
 
 TABLES, CLAIMS = str(ROOT / "params/tables.yaml"), str(ROOT / "params/claims.yaml")
@@ -33,7 +33,7 @@ from cae.params import validate
 from workflow.cost.cards import given_cards
 from workflow.cost.report import report
 from workflow.cost.work import Costs
-from workflow.jobs import all_needed, jobs_of
+from workflow.jobs import all_needed, graph_of, jobs_of
 from workflow.params import read_params
 from workflow.plan import Plan
 files = [Path("params/demo-all.yaml")]
@@ -43,7 +43,7 @@ said = lambda job: " ".join([job.rule, *(v for k, v in job.wildcards.items() if 
 ends = {job.wildcards["table"]: [job] for job in jobs if job.rule == "table"}
 print(json.dumps({
     "jobs": [said(job) for job in jobs], "left": sum(job.left for job in jobs),
-    "table2": [said(job) for job in all_needed(ends["table2"])],
+    "table2": [said(job) for job in all_needed(graph_of(jobs), ends["table2"])],
     "report": report({job: costs.of(job.rule, job.wildcards) for job in jobs}, costs, given_cards([], 1e12, None, 0.5, costs)),
 }))
 """
@@ -114,14 +114,14 @@ def chain(**flops: float) -> dict[Job, Work]:
 
 def hours(works: dict[Job, Work], ends: list[Job], card: Card) -> str:
     frame = job_frame(works, [card])
-    return total(frame[frame.job.isin(all_needed(ends))][card.name])
+    return total(frame[frame.job.isin(all_needed(graph_of(list(works)), ends))][card.name])
 
 
 def test_a_shared_job_counts_once_and_the_longest_chain_is_found(paper):
     card = Card("one", {}, {"bfloat16": 1 / 3600}, paper)  # a FLOP an hour
     works = chain(a=10.0, b=4.0, c=6.0)
     end, a, b, c = works
-    assert [set(all_needed(ends)) for ends in ([b], [c], [end])] == [{b, a}, {c, a}, set(works)]
+    assert [all_needed(graph_of(list(works)), ends) for ends in ([b], [c], [end])] == [{b, a}, {c, a}, set(works)]
     assert [hours(works, ends, card) for ends in ([b], [c], [end])] == ["14", "16", "20"]
     frame = job_frame(works, [card])
     assert longest_chain(frame, card) == longest_chain(frame, None) == [a, c]

@@ -6,9 +6,9 @@ are given, or, without a GPU, what this processor reaches.
 """
 
 import os
-from graphlib import TopologicalSorter
 from pathlib import Path
 
+import networkx as nx
 import pandas as pd
 from snakemake.cli import parse_config
 from tabulate import tabulate
@@ -19,7 +19,7 @@ from cae.params import validate
 from workflow.cost.cards import Card, given_cards
 from workflow.cost.processor import processor
 from workflow.cost.work import PUBLISHED, Costs, Size, Work
-from workflow.jobs import FOLDER, Job, all_needed, jobs_of
+from workflow.jobs import FOLDER, Job, all_needed, graph_of, jobs_of
 from workflow.machine import has_gpu
 from workflow.params import read_params, same_params
 from workflow.plan import Plan
@@ -82,6 +82,7 @@ def report(works: dict[Job, Work], costs: Costs, cards: list[Card], options: str
     return "\n\n".join(filter(None, parts))
 
 
+START = "start"  # before the jobs that wait for none
 NO_RATE = (
     "GPU-hours: no rate is given. `python benchmarks/gpu.py --json rates.json` measures images/s of a card (--rates: other "
     "files); --flops and --float32-flops say what it multiplies in a second."
@@ -103,16 +104,9 @@ def longest_chain(frame: pd.DataFrame, card: Card | None) -> list[Job]:
     """Return the longest chain of jobs that wait for each other, in order, each on its own number of GPUs: in hours of the card,
     without a card in FLOPs."""
     lengths = dict(zip(frame.job, (frame[card.name] if card else frame.flops).fillna(0) / frame.gpus))
-    longest: dict[Job, float] = {}
-    before: dict[Job, Job | None] = {}
-    for job in TopologicalSorter({job: job.needs for job in lengths}).static_order():
-        before[job] = max(job.needs, key=longest.get, default=None)
-        longest[job] = lengths[job] + (longest[before[job]] if job.needs else 0)
-    chain, last = [], max(longest, key=longest.get, default=None)
-    while last:
-        chain.append(last)
-        last = before[last]
-    return [job for job in reversed(chain) if lengths[job]]
+    graph = nx.DiGraph()
+    graph.add_weighted_edges_from((before, job, lengths[job]) for job in lengths for before in [START, *job.needs])
+    return [job for job in nx.dag_longest_path(graph) if job != START and lengths[job]]
 
 
 def _table_of_rows(frame: pd.DataFrame, plan: Plan, cards: list[Card], unit: tuple[str, float]) -> str:
@@ -121,7 +115,8 @@ def _table_of_rows(frame: pd.DataFrame, plan: Plan, cards: list[Card], unit: tup
         for name in plan.tables
     }
     ends["figures"] = [job for job in frame.job if job.rule == "figure"]
-    rows = {name: frame[frame.job.isin(all_needed(jobs))] for name, jobs in ends.items()} | {EVERYTHING: frame}
+    graph = graph_of(list(frame.job))
+    rows = {name: frame[frame.job.isin(all_needed(graph, jobs))] for name, jobs in ends.items()} | {EVERYTHING: frame}
     heads = ["", "jobs", "to run", "with\nFLOPs", unit[0]]
     for card in cards:
         heads += [f"{card.unit}\n{card.name}", *(["longest\nchain, h"] if card.has_chain else [])]
