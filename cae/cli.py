@@ -29,6 +29,7 @@ COMMANDS = {
     "train-tokenizer": (WORKFLOW, "cae.tasks.train_tokenizer:main"),
     "tokenize": (WORKFLOW, "cae.tasks.tokenize:main"),
     "list-tokens": (WORKFLOW, "cae.tasks.list_tokens:main"),
+    "initialise": (WORKFLOW, "cae.tasks.initialise:main"),
     "pretrain": (WORKFLOW, "cae.tasks.pretrain:main"),
     "probe": (WORKFLOW, "cae.tasks.probe:main"),
     "classify": (WORKFLOW, "cae.tasks.classify:main"),

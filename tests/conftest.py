@@ -167,7 +167,11 @@ def pretrained(run, tiny, data, tokenizer, tokens):
     def pretrain(name: str) -> Path:
         folder = run.folder / "pretrain" / name
         if not folder.exists():
-            job = tiny.pretraining(name).model_dump_json()
+            model = tiny.pretraining(name)
+            if not model.is_trained:
+                run("initialise", "--params", params.untrained(model).model_dump_json(), "--output", folder)
+                return folder
+            job = model.model_dump_json()
             cache = ["--tokenizer", tokenizer, "--tokens", tokens]
             work = run.folder / "work" / name
             run("pretrain", "--data", data["imagenet"], *cache, "--params", job, "--work", work, "--output", folder)

@@ -30,6 +30,7 @@ from cae.models.vit import (
     sincos_positions,
     truncated_normal,
 )  # fmt: skip
+from cae.params import UntrainedModel
 from cae.params.methods.cae import CAEModel
 
 
@@ -88,7 +89,7 @@ class CAE(nn.Module):
         outputs = vocabulary if p.target == "tokens" else 3 * p.image.patch**2
 
         def rates(depth):
-            return torch.linspace(0, p.drop_path, depth).tolist()
+            return torch.linspace(0, p.drop_path, depth, device="cpu").tolist()
 
         self.regressor = nn.ModuleList(
             RegressorBlock(p.width, p.heads, p.layer_scale, rate) for rate in rates(p.regressor_depth)
@@ -167,7 +168,7 @@ class CAE(nn.Module):
 build = CAE
 
 
-def build_encoder(params: CAEModel) -> VisionTransformer:
+def build_encoder(params: CAEModel | UntrainedModel) -> VisionTransformer:
     """CAE's encoder, initialised, with fixed positions (public code).
 
     timm's qkv has a bias on the keys that CAE's lacks: the two are equivalent, since a key bias adds one constant

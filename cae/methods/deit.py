@@ -15,7 +15,7 @@ from cae.training.optim import matrices_decay
 
 
 class DeiT(Supervised):
-    def __init__(self, params: DeiTModel, classes: int):
+    def __init__(self, params: DeiTModel, classes: int = 0):
         super().__init__(create_encoder(params, classes), params, classes)
         nn.init.trunc_normal_(self.encoder.cls_token, std=0.02)
         self.average = ema.frozen_copy(self.encoder)  # kept in last.ckpt; the public results are the model's own

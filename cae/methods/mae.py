@@ -56,14 +56,15 @@ class MAE(nn.Module):
         return MaskedViews(images, params, tokens)
 
     def decode(self, latents: Tensor, visible: Tensor) -> Tensor:
-        """Class token and visible patches' latents [B, 1 + v, D] to the decoder's of all patches [B, N, decoder width]."""
+        """Class token and visible patches' latents [B, 1 + v, D] to the decoder's of class token and all patches
+        [B, 1 + N, decoder width]."""
         x = self.embed(latents)
         patches = self.mask_token.to(x.dtype).expand(len(x), len(self.positions), -1)
         patches = patches.scatter(1, visible[..., None].expand(-1, -1, x.shape[-1]), x[:, 1:]) + self.positions
         x = torch.cat([x[:, :1], patches], 1)
         for block in self.decoder:
             x = block(x)
-        return self.decoder_norm(x)[:, 1:]
+        return self.decoder_norm(x)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss terms, over masked patches only; batch: pixels uint8 [B, S, S, 3], visible [B, v] and masked [B, m], tokens
@@ -72,13 +73,13 @@ class MAE(nn.Module):
         visible, masked = batch["visible"], batch["masked"]
         decoded = self.decode(encode_all(self.encoder, gather(patches, visible), visible), visible)
         if self.params.target == "tokens":
-            prediction = self.head(gather(decoded, masked))
+            prediction = self.head(gather(decoded[:, 1:], masked))
             loss, accuracy = token_cross_entropy(prediction, batch["tokens"].gather(1, masked))
             return {"loss": loss, "accuracy": accuracy}
         target = gather(patches, masked)
         if self.params.normalise_targets:
             target = normalise_patches(target)
-        return {"loss": (gather(self.head(decoded), masked).float() - target).square().mean()}
+        return {"loss": (gather(self.head(decoded)[:, 1:], masked).float() - target).square().mean()}
 
 
 build = MAE

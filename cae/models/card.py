@@ -21,9 +21,8 @@ def card(config: dict, provenance: dict) -> str:
         "epochs": p["epochs"] or "0: as initialised",
         "source": f"released: `{about['file']}`, sha256 `{about['sha256']}`, from {about['page']}"
         if released
-        else "trained by this project",
-        "data": "as released" if released else f"{about.get('images', 0)} images seen, of the data set with the "
-        f"fingerprint `{about.get('dataset')}`",
+        else "trained by this project" if p["epochs"] else "first weights, drawn by this project",
+        "data": "as released" if released else _data(about),
         "tokenizer": _tokenizer(about),
         "revision of the code": f"`{about['revision']}`",
         "licence of the weights": "that of the original release" if released else None,
@@ -47,6 +46,12 @@ def card(config: dict, provenance: dict) -> str:
         recipe = {name: value for name, value in p.items() if name not in shown and value is not None}
         parts += ["## Recipe", _table("params", "", recipe)]
     return "\n\n".join(parts) + "\n"
+
+
+def _data(about: dict) -> str | None:
+    """Return how many images of which data set were seen; None where nothing was trained."""
+    seen = f"{about.get('images', 0)} images seen, of the data set with the fingerprint `{about.get('dataset')}`"
+    return seen if about["params"]["epochs"] else None
 
 
 LOAD = """```python

@@ -14,11 +14,13 @@ from cae.data.pixels import MEAN, STD
 from cae.errors import UserError
 from cae.files import read_json, revision, write_json, write_text
 from cae.models.vit import timm_model
-from cae.params import Pretraining, Release
+from cae.params import Pretraining, Release, UntrainedModel
 from cae.weights import load_weights, save_weights
 
 
-def save_encoder(folder: Path, vit: VisionTransformer | Beit, params: Pretraining | Release, provenance: dict) -> None:
+def save_encoder(
+    folder: Path, vit: VisionTransformer | Beit, params: Pretraining | Release | UntrainedModel, provenance: dict
+) -> None:
     """Write the folder of an encoder that `params` describe."""
     save_model(folder, vit, *timm_model(params, vit.num_classes), {"params": params.model_dump(), **provenance})
 

@@ -9,12 +9,12 @@ from timm.models import Beit, VisionTransformer
 from torch import Tensor, nn
 
 from cae.data.pixels import MEAN, STD
-from cae.params import METHODS, Pretraining, Release
+from cae.params import METHODS, Pretraining, Release, UntrainedModel
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)  # as timm's ViT
 
 
-def timm_model(params: Pretraining | Release, classes: int = 0) -> tuple[str, dict]:
+def timm_model(params: Pretraining | Release | UntrainedModel, classes: int = 0) -> tuple[str, dict]:
     """timm's name and arguments of a model's encoder: every size is a base model with other arguments.
 
     `classes`: of a classifier on the class token; 0 for none.
@@ -30,7 +30,9 @@ def timm_model(params: Pretraining | Release, classes: int = 0) -> tuple[str, di
     return "vit_base_patch16_224", arguments
 
 
-def create_encoder(params: Pretraining | Release, classes: int = 0, **options) -> VisionTransformer | Beit:
+def create_encoder(
+    params: Pretraining | Release | UntrainedModel, classes: int = 0, **options
+) -> VisionTransformer | Beit:
     """A model's encoder, initialised as timm does."""
     name, arguments = timm_model(params, classes)
     return timm.create_model(name, **{"drop_path_rate": params.drop_path, **arguments, **options})

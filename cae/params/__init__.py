@@ -22,3 +22,4 @@ from cae.params.scale import Params
 from cae.params.strict import Job, Positive, Precision, Strict, describe, nearest, unknown
 from cae.params.tables import Row, Table, load_tables
 from cae.params.tokenizers import DALLE, DVAE, VQGAN, Tokenizer
+from cae.params.untrained import Untrained, UntrainedModel, untrained

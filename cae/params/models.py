@@ -28,6 +28,8 @@ class Pretraining(Size):
     contrasts_one_pass: ClassVar[bool] = False  # an image with the others of its pass, so that a batch is one pass
     has_releases: ClassVar[bool] = False  # whether `cae/released/` imports its official checkpoints
     usual_target: ClassVar[str | None] = None  # what it predicts in its paper, where params choose
+    # Keys of its recipe that shape its encoder's first weights; None: all may, but those that every recipe has.
+    first_weights: ClassVar[tuple[str, ...] | None] = None
     # Keys that are younger than trained models, with the value that these have of them. JSON leaves them out at that value, so
     # that a job is told what it was told before, and runs no model again.
     later: ClassVar[dict[str, Any]] = {}
@@ -46,12 +48,17 @@ class Pretraining(Size):
     @property
     def target_tokenizer(self) -> str | None:
         """The tokenizer whose tokens it learns to predict."""
-        predicts = self.source == "built" and self.epochs > 0 and getattr(self, "target", "tokens") == "tokens"
+        predicts = self.is_trained and getattr(self, "target", "tokens") == "tokens"
         return getattr(self, "tokenizer", None) if predicts else None
 
     def choices(self, vocabulary: int, classes: int) -> int | None:
         """How many tokens or classes it chooses from; None where it predicts something else."""
         return vocabulary if self.target_tokenizer else classes if self.learns_labels else None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is trained here, and not left as initialised or imported."""
+        return self.source == "built" and self.epochs > 0
 
     @property
     def draws_images(self) -> bool:
@@ -70,14 +77,14 @@ class Pretraining(Size):
             raise refusal(f"no official checkpoint of {self.title} can be imported; set `source: built`", "source")
         if self.width % self.heads:
             raise refusal(f"width {self.width} is not a multiple of heads {self.heads}")
-        if self.source == "built":
+        if self.is_trained:
             self.trainable()
         return self
 
     def trainable(self) -> None:
         if self.batch_size % self.micro_batch:
             raise refusal(f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}")
-        if self.epochs and self.warmup_epochs >= self.epochs:
+        if self.warmup_epochs >= self.epochs:
             raise refusal(f"warmup_epochs {self.warmup_epochs} leaves none of the {self.epochs} epochs")
 
 

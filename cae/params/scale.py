@@ -105,7 +105,7 @@ class Params(Strict):
             if name in self.analyses.figure4.models and not model.draws_images:
                 message = f"{name} is not a CAE that is trained here to predict pixels that are not normalised"
                 raise refusal(message, "analyses", "figure4", "models")
-            if model.source == "released":
+            if not model.is_trained:
                 continue
             if model.batch_size % (model.micro_batch * devices):
                 message = f"batch_size of {name} is not a multiple of micro_batch x {devices} GPUs"

@@ -38,9 +38,11 @@ def main(
     """Pretrain a model.
 
     Writes its encoder with a card, the whole model (`last.ckpt`) and its losses. `tokenizer` and `tokens` are needed where the
-    model predicts tokens. With 0 epochs the encoder is left as initialised.
+    model predicts tokens.
     """
     p = params
+    if not p.is_trained:
+        raise UserError(f"{output.name}: `epochs: 0` leaves nothing to train; `cae initialise` draws its first weights")
     fabric = start(runtime.threads, runtime.gpus, p.precision)
     images = Images(data, 0)
     schedule = Schedule(len(images), p.batch_size, p.micro_batch, p.epochs, fabric.world_size)

@@ -77,7 +77,7 @@ def test_the_lines_of_the_card_load_the_model_and_its_transforms(tmp_path, monke
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_cards_line_for_the_mean_of_patches_loads_every_weight(tmp_path, monkeypatch, caplog, recwarn, kind):
     name, classes, over = KINDS[kind]
-    saved(tmp_path, name, classes, over, **(RELEASED if kind == "deit" else BUILT))
+    saved(tmp_path, name, classes, over, **(RELEASED if classes else BUILT))
     blocks = re.findall("```python\n(.*?)```", (tmp_path / "README.md").read_text(), re.S)
     monkeypatch.chdir(tmp_path)
     scope, images = {}, torch.randn(2, 3, 24, 24)

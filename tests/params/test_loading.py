@@ -49,7 +49,7 @@ from tests.params.conftest import PARAMS
         ({"probes": {"micro_batch": 1000}}, "probes.linear.batch_size: 16384 is not a multiple of micro_batch 1000"),
         (
             {"resources": {"pretrain": {"gpus": 7}}},
-            "resources.pretrain.gpus: batch_size of random-s is not a multiple of micro_batch x 7 GPUs",
+            "resources.pretrain.gpus: batch_size of cae-s-300 is not a multiple of micro_batch x 7 GPUs",
         ),
         ({"tokenizers": {"dalle": {"input_size": 224}}}, "tokenizers.dalle.input_size: 224 does not give"),
         ({"mask": {"count": 196}}, "mask.count: 196 masked of 196 patches leave none visible"),

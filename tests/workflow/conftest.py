@@ -39,6 +39,7 @@ folders = {
     "import-tokenizer": ["model.safetensors", "tokenizer.json"],
     "list-tokens": ["shards.json", "manifest.json"],
     "pretrain": [*ENCODER, "last.ckpt", "metrics.jsonl"],
+    "initialise": ENCODER,
     "import": ENCODER,
     "finetune": [*ENCODER, "metrics.jsonl"],
     "segment": ["model.safetensors", "metrics.jsonl", "metrics.json", "examples.npz"],

@@ -36,7 +36,6 @@ IMAGENET, ADE20K = "data/mine/imagenet.json", "data/mine/ade20k.json"
 OF_IMAGENET = (
     "index_data imagenet",
     "pretrain_model mae-b-300",
-    "pretrain_model random-b",
     "probe mae-b-300",
     "page",
     "all",

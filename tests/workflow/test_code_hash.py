@@ -12,16 +12,12 @@ from pathlib import Path
 import pytest
 
 from cae.cli import main
-from cae.params import METHODS
+from cae.params import METHODS, untrained
 from cae.reporting.figures import KINDS
-from tests.conftest import text
+from tests.conftest import MODELS, text
 from workflow import code_hash as module
 
 ROOT = Path(__file__).parents[2]
-FIRST = {  # a model of each method
-    "cae": "cae-b-300", "beit": "beit-b-300", "mae": "mae-b-300", "simmim": "simmim-b-800", "data2vec": "data2vec-b-800",
-    "moco_v3": "moco-v3-b-300", "dino": "dino-b-400", "deit": "deit-b-300",
-}  # fmt: skip
 FILES = {
     "pkg/__init__.py": "",
     "pkg/loss.py": '''"""Losses."""
@@ -266,7 +262,8 @@ def starts_of(command: str, **names: str) -> list[str]:
         re.sub(r"\.(\w+)\.\{.*?\}$", lambda each: f".{each[1]}.{names[each[1]]}", each)
         for each in re.findall(r'"([^"]+)"', code)
     ]
-    return starts + ([f"cae.tokenizers.{names['tokenizers']}"] if "tokenizer_module" in code else [])
+    starts += [f"cae.tokenizers.{names['tokenizers']}"] if "tokenizer_module" in code else []
+    return starts + ([f"cae.methods.{names['encoders']}.build_encoder"] if "initialising_code" in code else [])
 
 
 @pytest.fixture(scope="module")
@@ -305,11 +302,14 @@ def jobs(tiny, tmp_path_factory) -> dict[tuple[str, ...], set]:
     job("list-tokens", *of["tokens"], "--output", tokens, shard)
 
     encoder = {}
-    for name in [*FIRST.values(), "cae-b-300-pixels", "cae-b-300-pixels-no-align", "random-b"]:
+    for name in [*MODELS.values(), "cae-b-300-pixels", "cae-b-300-pixels-no-align"]:
         params, encoder[name] = tiny.pretraining(name), folder / "pretrain" / name
         targets = ["--tokenizer", tokenizer, "--tokens", tokens] if params.target_tokenizer else []
         about = [*of["data"], *targets, "--params", params.model_dump_json(), "--output", encoder[name]]
         job("pretrain", *about, *work(name), methods=params.method)
+    encoder["random-b"], params = folder / "pretrain/random-b", untrained(tiny.pretraining("random-b"))
+    about = ["--params", params.model_dump_json(), "--output", encoder["random-b"]]
+    job("initialise", *about, encoders="cae")
     cae, probes = encoder["cae-b-300"], [folder / name / "model.safetensors" for name in ("linear", "attentive")]
     metrics = [part for name in ("linear", "attentive") for part in (f"--{name}", folder / f"{name}.json")]
     about = text(**tiny.probes.model_dump(), seed=0)

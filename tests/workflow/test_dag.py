@@ -43,7 +43,9 @@ def test_the_paper_is_planned_without_its_data(tree):
         "cae-b-1600-no-align",
         "cae-b-1600-xavier",
     }  # of tables of our own, which this scale does not show
-    assert of("pretrain_model", jobs) == models.keys() - released - own
+    untrained = {name for name, model in models.items() if not model["epochs"]}
+    assert of("pretrain_model", jobs) == models.keys() - released - own - untrained
+    assert of("initialise_model", jobs) == untrained == {"random-s", "random-b", "random-l"}
     assert of("import_model", jobs) == released and len(released) == 7
     assert of("import_tokenizer", jobs) == {"dalle", "vqgan-openimages"}
     assert of("train_tokenizer", jobs) == {"dvae-imagenet"}
@@ -74,15 +76,17 @@ def test_equal_views_share_a_token_cache(tree):
     assert of("list_tokens", tree.dry_run("results/demo/pretrain/beit-b-300/model.safetensors")) == {"dvae"}
 
 
+def encoders(jobs) -> set[str]:
+    return of("pretrain_model", jobs) | of("initialise_model", jobs)
+
+
 def test_tables_train_what_their_rows_name_and_nothing_twice(tree):
     named = {}
     for table in ("table1", "table7"):
         named[table] = {row["model"] for row in read(tree.path / "params/tables.yaml")[table]["rows"] if "model" in row}
-        assert of("pretrain_model", tree.dry_run(table, *ALL)) == named[table]
+        assert encoders(tree.dry_run(table, *ALL)) == named[table]
     assert {"cae-b-800", "cae-b-1600", "cae-l-1600"} == named["table1"] & named["table7"]
-    assert (
-        of("pretrain_model", tree.dry_run("table1", "table7", *ALL)) == named["table1"] | named["table7"]
-    )  # each once
+    assert encoders(tree.dry_run("table1", "table7", *ALL)) == named["table1"] | named["table7"]  # each once
 
 
 def test_each_model_is_fine_tuned_once_by_its_sizes_recipe(tree):
@@ -166,7 +170,7 @@ def test_source_decides_between_training_and_import(tree):
 
 def test_the_demo_leaves_rows_and_cells_out_and_says_where_to_change_that(tree):
     jobs, raw = tree.dry_run().keys(), yaml.safe_load((tree.path / "params/demo.yaml").read_text())
-    assert of("pretrain_model", jobs) == set(raw["only"])
+    assert encoders(jobs) == set(raw["only"])
     tuned = {f"finetune {model}" for model in raw["cells"]["finetune"]}
     assert of("finetune", jobs) == tuned and of("detect", jobs) == {f"coco-mask {m}" for m in raw["cells"]["coco-mask"]}
     assert of("make_data", jobs) == {"imagenet", "ade20k", "coco"}  # no data that no cell needs
@@ -237,7 +241,7 @@ def test_what_a_scale_leaves_out_is_told_and_not_asked_for(tree):
 SCALES = {path.stem for path in (ROOT / "params").glob("*.yaml")} - {"tables", "claims"}
 
 LEFT_OUT = {  # steps that a scale has no use for
-    "released": {"tasks.tokenize"},
+    "released": {"tasks.tokenize", "tasks.pretrain"},
     "photos-gpu": {"tasks.detect", "tasks.classify"},
     "photos-rates": {"tasks.finetune", "tasks.segment", "tasks.choose", "tasks.detect", "tasks.classify"},
 }
@@ -257,6 +261,7 @@ def test_every_command_is_one_that_the_library_knows(tree, scale):
         read.add(function.__module__.removeprefix("cae."))
     expected = {
         "tasks.pretrain",
+        "tasks.initialise",
         "tasks.import_model" if scale in ("paper", "released") else "tasks.train_tokenizer",
         "tasks.probe",
         "tasks.finetune",

@@ -277,8 +277,9 @@ def test_only_some_models_are_asked_for():
 
 
 def test_a_model_is_pretrained_on_imagenet():
-    with pytest.raises(UserError, match="datasets.imagenet: null, but random-b is pretrained here"):
-        demo(datasets={"imagenet": None}, only=["random-b"])
+    with pytest.raises(UserError, match="datasets.imagenet: null, but mae-b-1600 is pretrained here"):
+        demo(datasets={"imagenet": None}, only=["mae-b-1600"])
+    assert demo(datasets={"imagenet": None}, only=["random-b"]).untrained_models == ["random-b"]
     released = {"mae-b-300": {"source": "released", "file": "mae.pth"}}
     plan = demo(datasets={"imagenet": None}, only=["mae-b-300"], models=released, panels=["mae-b-300"])
     assert plan.figures == ["segmentation", "detection", "figure1", "figure2", "figure8"]

@@ -70,6 +70,22 @@ def test_a_models_params_rerun_it_and_what_hangs_on_it(finished, undo):
     }  # fmt: skip
 
 
+def test_a_recipe_reruns_its_trained_models_and_no_random_weights(finished, undo, plan):
+    finished.edit(
+        "params/demo.yaml",
+        "    tokenizer: dvae\n    regressor_depth: 1\n",
+        "    tokenizer: dvae\n    regressor_depth: 2\n",
+    )
+    jobs = finished.dry_run().keys()
+    again = {job.split()[1] for job in jobs if job.startswith("pretrain_model")}
+    assert again == {model for model in plan.trained if plan.recipes[model].method == "cae"}
+    assert not [job for job in jobs if "random-b" in job]
+    finished.edit("params/paper.yaml", "    lr: 1.5e-3\n", "    lr: 1.4e-3\n")
+    assert not [job for job in finished.dry_run() if "random-b" in job]
+    finished.edit("params/demo.yaml", "base: {width: 64", "base: {width: 32")
+    assert {"initialise_model random-b", "probe random-b"} <= finished.dry_run().keys()
+
+
 def test_a_seed_more_runs_what_is_new_and_the_tables_that_show_it(finished, undo):
     finished.edit("params/demo.yaml", "cae-b-1600: {", "cae-b-1600: {seeds: [0, 1], ")
     new = "cae-b-1600@1"
@@ -188,7 +204,8 @@ def test_code_reruns_the_models_that_run_it(finished, undo, plan):
     jobs = finished.dry_run().keys()
     methods = {model: recipe.method for model, recipe in plan.recipes.items()}
     again = {job.split()[1] for job in jobs if job.startswith("pretrain_model")}
-    assert again == {model for model, method in methods.items() if method == "cae"} and "random-b" in again
+    assert again | {"random-b"} == {model for model, method in methods.items() if method == "cae"}
+    assert "initialise_model random-b" in jobs  # whose blocks have such biases
     assert "reconstruct" in jobs  # it decodes with a CAE
 
 

@@ -128,6 +128,9 @@ class Costs:
         vocabulary = self.p.tokenizers[name].vocabulary if name else 0
         return recipe.choices(vocabulary, self.sizes["imagenet"].classes) or 0
 
+    def initialise_model(self, model: str) -> Work:
+        return Work(weights=FLOAT * flops.encoder(self.plan.recipes[model]).weights)
+
     def import_model(self, model: str) -> Work:
         return Work(weights=FLOAT * flops.encoder(self.plan.recipes[model]).weights)
 

@@ -22,6 +22,7 @@ from cae.params import (
     read,
     share_of_labels,
     unknown,
+    untrained,
 )
 from workflow.machine import has_gpu, threads_side_by_side
 from workflow.plan.figures import Figure, figures
@@ -65,8 +66,11 @@ class Plan:
         if idle := [name for name in self.indexed if params.datasets[name].scenes]:
             raise UserError(f"datasets.{idle[0]}.scenes: its images are only read; those below {made_below} are made")
         self.built_tokenizers, self.released_tokenizers = by_source(params.tokenizers)
-        self.built_models, self.released_models = by_source(self.recipes)
-        self.supervised = [name for name, recipe in self.recipes.items() if recipe.learns_labels]
+        self.built_models = [name for name, recipe in self.recipes.items() if recipe.is_trained]
+        built, self.released_models = by_source(self.recipes)
+        self.untrained_models = [name for name in built if name not in self.built_models]
+        labelled = (name for name, recipe in self.recipes.items() if recipe.learns_labels)
+        self.supervised = [name for name in labelled if name not in self.untrained_models]
 
         # A cache holds one tokenizer's tokens of one recipe of views; that of the shared views has its tokenizer's name.
         shared = self.json(*SEEN)
@@ -110,7 +114,7 @@ class Plan:
             raise UserError(f"datasets.imagenet: null, but {here[0]} is pretrained here, on it; leave it out, too")
         self.wanted_caches = unique(self.cache_of[model] for model in self.models if model in self.cache_of)
         self.tokenizers = unique(self.caches[cache][0] for cache in self.wanted_caches)
-        self.trained = [model for model in self.models if model in self.built_models and self.recipes[model].epochs]
+        self.trained = [model for model in self.models if model in self.built_models]
         inspected = (name for name in unique(self.tokenizers + self.built_tokenizers) if name in self.built_tokenizers)
         tokenizers = {f"tokenizer-{name}": name for name in inspected}
         self.drawn_from = {name: figure.files for name, figure in self.shown.items()}
@@ -131,6 +135,7 @@ class Plan:
             self.built_tokenizers,
             self.released_tokenizers,
             self.trained,
+            self.untrained_models,
             self.released_models,
         ]
         self.rules_from = [*unique(protocol for protocol, _ in self.cells), *self.figures, *map(bool, sources)]
@@ -349,6 +354,15 @@ class Plan:
     def evaluation_json(self, model: str, **parts) -> str:
         """The params of an evaluation of `model`, its seed and precision."""
         return as_json(parts | {"seed": self.params.seed_of(model), "precision": self.params.precision})
+
+    def untrained_json(self, model: str) -> str:
+        """What shapes the first weights of a model of no epochs: no recipe, whose change draws nothing again."""
+        return as_json(untrained(self.recipes[model]).model_dump())
+
+    def initialising_code(self, model: str) -> str:
+        """What draws the first weights, as `code_hash` takes it."""
+        method = self.recipes[model].method
+        return f"cae.methods.{method}" + (".build_encoder" if METHODS[method].first_weights is not None else "")
 
     def release_json(self, model: str) -> str:
         """What matters to the import of a released model: no recipe, whose change imports nothing again."""

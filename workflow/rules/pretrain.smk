@@ -1,4 +1,5 @@
-"""Pretrained encoders: trained here (`source: built`), or imported from the file they were released in.
+"""Pretrained encoders: trained here (`source: built`; with 0 epochs left as initialised), or imported from the file they were
+released in.
 
 Needs: ImageNet's manifest and, where the targets are tokens, their cache; for a released model its file, by rule in the
 folder $CHECKPOINTS. A run that was stopped goes on from work/<scale>/pretrain/<model>, which is no output: Snakemake
@@ -51,6 +52,32 @@ rule pretrain_model:
         " --data {input.data:q} {params.targets} --params {params.json:q}"
         " --threads {threads} --gpus {resources.node_gpus} {resources.recompute} --work work/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " --code {params.code} --output results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
+        " > {log:q} 2>&1"
+
+
+rule initialise_model:
+    output:
+        "results/{scale}/pretrain/{model}/model.safetensors",
+        "results/{scale}/pretrain/{model}/config.json",
+        "results/{scale}/pretrain/{model}/provenance.json",
+        "results/{scale}/pretrain/{model}/README.md",
+    log:
+        "work/{scale}/logs/initialise_model/{model}.log",
+    benchmark:
+        "work/{scale}/benchmarks/initialise_model/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(plan.untrained_models),
+    priority: FIRST
+    threads: 1
+    resources:
+        **plan.machine("report") | {"mem_mb": P.resources.analyze.mem_mb},
+    params:
+        json=lambda w: plan.untrained_json(w.model),
+        code=lambda w: code_hash(
+            "cae.tasks.initialise.main", plan.initialising_code(w.model)
+        ),
+    shell:
+        "python -m cae initialise --params {params.json:q} --output results/{wildcards.scale:q}/pretrain/{wildcards.model:q}"
         " > {log:q} 2>&1"
 
 

@@ -24,13 +24,14 @@ class CAEModel(MaskedPretraining, CAERecipe):
     title: ClassVar = "CAE"
     has_releases: ClassVar = True
     usual_target: ClassVar = "tokens"
+    first_weights: ClassVar = ("init",)
     later: ClassVar = {"normalise_targets": False}
 
     method: Literal["cae"]
 
     @property
     def draws_images(self) -> bool:
-        return self.source == "built" and self.target == "pixels" and not self.normalise_targets
+        return self.is_trained and self.target == "pixels" and not self.normalise_targets
 
 
 recipe, model = CAERecipe, CAEModel
