@@ -1,6 +1,7 @@
 """Leave an encoder with its first weights: a model of no epochs, which evaluations compare trained ones with."""
 
 import importlib
+
 import torch
 from torch import nn
 

@@ -6,9 +6,8 @@ import json
 import pytest
 import torch
 
-from cae.errors import UserError
 from cae.models.encoders import load_encoder
-from cae.params import METHODS, Untrained, load, untrained
+from cae.params import METHODS, load, untrained
 from cae.tasks.initialise import encoder_of
 from cae.tasks.pretrain import build
 from tests.conftest import MODELS, ROOT
