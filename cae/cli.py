@@ -7,6 +7,7 @@ paste; params travel as one JSON text.
 
 import ast
 import errno
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from cae.errors import UserError
+from cae.errors import Interrupted, UserError
 
 PERSON, WORKFLOW = "Called by a person", "Called by the workflow, in the order of its steps"
 COMMANDS = {
@@ -100,6 +101,7 @@ def main(argv: list[str] | None = None) -> None:
     if not argv:
         app.help_print()
         sys.exit(USAGE)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; training answers both in its own way
     try:
         if command and not file_of(COMMANDS[command][1].partition(":")[0]):
             raise UserError(f"no workflow in {Path.cwd()}: call it in the folder of the Snakefile")
@@ -109,9 +111,33 @@ def main(argv: list[str] | None = None) -> None:
         message = message.replace("requires an argument.", "is missing, or has no value.")
         print(f"{name}: {message} See `{name} --help`.", file=sys.stderr)
         sys.exit(USAGE)
-    except UserError as error:
-        sys.exit(f"{name}: {error}")
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        sys.exit(f"{name}: {error.filename or 'writing'}: the disk is full; make room and run it again")
+    except (Exception, KeyboardInterrupt) as error:
+        speaker = ""
+        if "torch" in sys.modules:
+            from cae.training.devices import speaker as speaker_of_run
+
+            speaker = speaker_of_run()
+        if speaker is None:
+            sys.exit(1)
+        if isinstance(error, Interrupted):
+            sys.exit(str(error))
+        if message := explained(error):
+            line = "\n" if speaker else ""  # another process draws its progress
+            sys.exit(f"{line}{name}: {speaker}{message}")
+        raise
+
+
+def explained(error: BaseException) -> str | None:
+    """Return what a user needs to know of an error; None where that is its traceback."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; run the same command again"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.filename or 'writing'}: the disk is full; make room and run it again"
+    if type(error).__name__ == "DistBackendError" or isinstance(error, RuntimeError) and "by peer" in str(error):
+        return (
+            "lost another process of this run, which gave no reason: it may have been killed for want of memory. "
+            "Run the same command to go on from the last checkpoint"
+        )
+    return None

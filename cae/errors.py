@@ -1,5 +1,9 @@
-"""The one exception for what a user can put right: its message names the file, the key and the remedy."""
+"""What ends a command with one message instead of a traceback."""
 
 
 class UserError(Exception):
-    """Shown by the command line as one message, without a traceback."""
+    """What a user can put right: the message names the file, the key and the remedy."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM stopped the work after it was saved: the message is where it stands."""

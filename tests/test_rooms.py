@@ -11,8 +11,8 @@ from tests.conftest import ROOT
 
 # Each imports only of those before it, and of itself; whoever imports reporting is the command line.
 ROOMS = (
-    "errors", "progress", "files", "params", "options", "weights", "data", "tokenizers", "training", "models", "methods",
-    "released", "tasks", "analysis", "reporting", "cli",
+    "errors", "progress", "files", "locks", "params", "options", "weights", "data", "tokenizers", "training", "models",
+    "methods", "released", "tasks", "analysis", "reporting", "cli",
 )  # fmt: skip
 
 

@@ -138,14 +138,15 @@ def loader(dataset: Dataset, keys: Iterator, workers: int) -> DataLoader:
         sampler=keys,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_ignore_sigterm,
+        worker_init_fn=_ignore_signals,
         multiprocessing_context="fork" if workers else None,  # a memory-mapped cache would be pickled whole otherwise
     )
 
 
-def _ignore_sigterm(_) -> None:
-    """A batch system sends SIGTERM to every process; the training itself answers it, and needs its workers to do so."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _ignore_signals(_) -> None:
+    """Leave SIGINT and SIGTERM, which every process gets, to the training itself: until it has saved it needs its workers."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
 
 
 def workers(threads: int, gpus: int, device: str) -> int:

@@ -178,7 +178,7 @@ def main(
     schedule = Schedule(count, p.micro_batch, p.micro_batch, p.epochs)  # a step of the run is a micro-batch
     run = Run(fabric, schedule, runtime, params_hash, f"probe {encoder.name}", linear=probes[0], attentive=probes[1],
               train=train_tokens, val=val_tokens)  # fmt: skip
-    batches = train_tokens(micro_batches(schedule, p.seed, run.step), run.stop_if_asked)
+    batches = train_tokens(micro_batches(schedule, p.seed, run.step), run.save_if_asked)
     every = max(1, p.epochs // 10)
     for step in run:
         indices, tokens = next(batches)

@@ -7,13 +7,15 @@ from torch.utils.data import Dataset
 from cae.data.batches import loader, workers
 from cae.data.datasets import Images
 from cae.data.views import LANCZOS, crop_boxes, jitter, render
-from cae.errors import UserError
+from cae.errors import Interrupted, UserError
 from cae.files import read_json, write_json
+from cae.locks import lock
 from cae.options import Data, GPUs, OutputFile, Shard, Threads, Tokenizer, Work, params_of
 from cae.progress import progress
 from cae.tasks.list_tokens import TokensJob
 from cae.tokenizers import cache, store
 from cae.training.devices import pick_device
+from cae.training.signals import noted
 
 CHUNK = 4096  # views rendered together
 BATCH = 256  # views tokenised together
@@ -65,11 +67,11 @@ def main(
     belongs = cache.identity(images.fingerprint, about, params.seed, params.view)
 
     partial, saved = work / f"{k}-of-{n}.npy", work / f"{k}-of-{n}.json"
+    held = lock(work / f"{k}-of-{n}.lock")
     done = 0
     if saved.exists() and partial.exists() and (state := read_json(saved))["belongs"] == belongs:
         done, tokens = state["done"], np.load(partial, mmap_mode="r+")
     else:
-        work.mkdir(parents=True, exist_ok=True)
         tokens = cache.create(partial, shape)
 
     size = max(1, CHUNK // params.view.views)
@@ -77,14 +79,17 @@ def main(
     chunks = Chunks(images, params, about["params"]["input_size"])
     keys = (mine[rows.start : rows.stop] for rows in ranges)
     batches = loader(chunks, keys, workers(threads, gpus, device))
-    with progress(f"tokens {shard}", len(mine), initial=done) as bar:
+    title = f"tokens {shard}"
+    with progress(title, len(mine), initial=done) as bar, noted() as signals:
         for i, (rows, pixels) in enumerate(zip(ranges, batches), 1):
             flat = torch.cat([model.tokens(part.to(device)).cpu() for part in pixels.flatten(0, 1).split(BATCH)])
             tokens[rows.start : rows.stop] = flat.reshape(len(rows), *shape[1:]).numpy().astype(cache.DTYPE)
             bar.update(len(rows))
-            if i % SAVE_EVERY == 0 or i == len(ranges):
+            if signals or i % SAVE_EVERY == 0 or i == len(ranges):
                 tokens.flush()
                 write_json(saved, {"done": rows.stop, "belongs": belongs})
+            if signals:
+                raise Interrupted(f"{title}: saved at image {rows.stop} of {len(mine)}; run the same command to go on")
     output.parent.mkdir(parents=True, exist_ok=True)
     del tokens
     try:
@@ -94,3 +99,4 @@ def main(
             f"{output}: cannot move {partial} there ({error}); work/ and results/ must be on one file system"
         ) from None
     saved.unlink()
+    held.close()

@@ -1,7 +1,12 @@
 """Where a job computes, how precisely, and what the processes of one run tell each other."""
 
+import atexit
 import os
 import platform
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -50,8 +55,49 @@ def start(threads: int, gpus: int, precision: Precision = "auto"):
         plugins=environment,
     )
     fabric.launch()
+    for process in getattr(fabric.strategy.launcher, "procs", []):
+        atexit.register(_end, process)
     torch.set_num_threads(max(1, threads // here))
     return fabric
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a process that Fabric started: one that waits for this one's part of a sum on a GPU would wait for half an hour."""
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def first_alone(fabric, work: Callable[[], None]) -> None:
+    """Let the first process do `work` while the others wait for its end; if it fails, it raises and they end without a word."""
+    error = None
+    if fabric.is_global_zero:
+        try:
+            work()
+        except Exception as raised:
+            error = raised
+    if fabric.broadcast(error is not None):
+        raise error or SystemExit(0)  # another status would have a launcher kill the first while it tells why
+
+
+def speaker() -> str | None:
+    """Return how this process introduces its last message: "" if it is alone or the first of a run, "process 1 on <host>: " of
+    another; None if another process has spoken, whose end is the reason for this one's.
+
+    They note who speaks in the store by which they found each other. The first process keeps it: none is left after that. From
+    now on signals are ignored, which a launcher sends to those that are left.
+    """
+    if not distributed.is_initialized():
+        return ""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    me = str(distributed.get_rank())
+    try:
+        speaks = distributed.distributed_c10d._get_default_store().compare_set("speaks", "", me).decode()
+    except distributed.DistError:
+        return None
+    return None if speaks != me else "" if me == "0" else f"process {me} on {socket.gethostname()}: "
 
 
 def synchronised(fabric, model: nn.Module) -> nn.Module:

@@ -1,24 +1,24 @@
 """A run of many steps that may be killed at any moment: started again, it goes on as if it had never been stopped."""
 
 import json
-import math
 import os
 import shutil
-import signal
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 
-from cae.errors import UserError
+from cae.errors import Interrupted, UserError
 from cae.files import atomic, revision
+from cae.locks import lock
 from cae.options import CheckpointMinutes, Code, GPUs, Recompute, Threads, Work
 from cae.progress import progress
-from cae.training.devices import machine, precision_of
+from cae.training.devices import first_alone, machine, precision_of
+from cae.training.signals import noted
 
 SHOWN = "loss", "accuracy", "top1"  # beginnings of what the progress bar tells of a row
 
@@ -39,10 +39,11 @@ class Runtime:
 class Run:
     """The steps of a run, as an iterator: where it is, what it measures and how it is saved.
 
-    `work/state.ckpt` is saved every `checkpoint_minutes`, on SIGTERM and at the end; the one before it stays as
+    `work/state.ckpt` is saved every `checkpoint_minutes`, on SIGINT and SIGTERM, and at the end; the one before it stays as
     `work/previous.ckpt` until the end, in case the last is damaged. `work/metrics.jsonl` grows a line every hundredth of the
-    run, or every hundred steps where that is more often. Raises UserError if the state is another run's, if a measured term
-    is not finite, and after SIGTERM, once all is saved.
+    run, or every hundred steps where that is more often. Raises UserError if another process works on this state, if it is
+    another run's, and if a measured term or a weight is not finite; Interrupted after a signal, once all is saved. Of several
+    processes the first alone writes, and all end together.
     """
 
     def __init__(self, fabric: Fabric, schedule, runtime: Runtime, params_hash: str, title: str, **parts):
@@ -58,9 +59,13 @@ class Run:
         self.latest: dict[str, float] = {}  # a row tells these as they stand
         self.sums: dict[str, tuple] = {}  # of terms since the last row, and how often each was added
         self.saved = False  # whether what lies at `path` is this run's
-        self.stopping = _note_sigterm()
+        self.signals: list[int] = []
+        # Processes on GPUs ask each other every ten passes only, for the answer waits until the GPU has no work left.
+        waits = fabric.world_size > 1 and fabric.device.type == "cuda"
+        self.asks_every = max(1, 10 // schedule.accumulate) if waits else 1
+        first_alone(fabric, self._lock)
         self._resume()
-        self.began = time.monotonic()
+        self.began = self.clock = time.monotonic()
 
     @property
     def seconds(self) -> float:
@@ -71,24 +76,21 @@ class Run:
         total, size = self.schedule.steps, self.schedule.batch_size
         rows = min(total, max(100, total // 100))  # of metrics, evenly spread
         bar = progress(self.title, total * size, initial=self.step * size, disable=not self.fabric.is_global_zero)
-        saved = time.monotonic()
-        logged = self.step, saved
-        while self.step < total:
-            yield self.step
-            self.step += 1
-            bar.update(size)
-            if self.step * rows // total > (self.step - 1) * rows // total:
-                now = self.step, time.monotonic()
-                row = self._log((now[0] - logged[0]) * size / (now[1] - logged[1]))
-                logged = now
-                bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k.startswith(SHOWN)}, refresh=False)
-            if self.step < total:
-                self.stop_if_asked()
-                if time.monotonic() - saved >= 60 * self.minutes:
-                    self.save()
-                    saved = time.monotonic()
-        bar.close()
-        self.save(finished=True)
+        self.clock = time.monotonic()
+        logged = self.step, self.clock
+        with bar, noted() as self.signals:
+            while self.step < total:
+                yield self.step
+                self.step += 1
+                bar.update(size)
+                if self.step * rows // total > (self.step - 1) * rows // total:
+                    now = self.step, time.monotonic()
+                    row = self._log((now[0] - logged[0]) * size / (now[1] - logged[1]))
+                    logged = now
+                    bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k.startswith(SHOWN)}, refresh=False)
+                if self.step < total and self.step % self.asks_every == 0:
+                    self.save_if_asked()
+            self.save_if_asked()
 
     def add(self, terms: dict[str, torch.Tensor]) -> None:
         """Measured terms, of whose values the next row tells the mean."""
@@ -96,33 +98,40 @@ class Run:
             total, count = self.sums.get(name, (0, 0))
             self.sums[name] = total + value.detach(), count + 1
 
-    def stop_if_asked(self) -> None:
-        """Save and raise UserError, if SIGTERM came. Processes hear of it at different steps, so every tenth they ask each
-        other."""
-        stop = bool(self.stopping)
+    def save_if_asked(self) -> None:
+        """Save at the end, or if the time has come in any of the processes; raise Interrupted if any of them got a signal.
+
+        They all stop then, and the first tells of it.
+        """
+        due, stop = time.monotonic() - self.clock >= 60 * self.minutes, bool(self.signals)
         if self.fabric.world_size > 1:
-            noted = torch.tensor(float(stop), device=self.fabric.device)
-            stop = self.step % 10 == 0 and bool(self.fabric.all_reduce(noted, reduce_op="sum"))
+            asked = torch.tensor([due, stop], dtype=torch.float32, device=self.fabric.device)
+            due, stop = self.fabric.all_reduce(asked, reduce_op="sum").bool().tolist()
+        total = self.schedule.steps
+        if due or stop or self.step == total:
+            self.save(finished=self.step == total)
+            self.clock = time.monotonic()
+        if stop and not self.fabric.is_global_zero:
+            raise SystemExit(0)
         if stop:
-            self.save()
-            raise UserError(
-                f"stopped by SIGTERM at step {self.step} of {self.schedule.steps}; run the same command to go on"
-            )
+            raise Interrupted(f"{self.title}: saved at step {self.step} of {total}; run the same command to go on")
 
     def save(self, finished: bool = False) -> None:
-        """By the first process alone and without a barrier: clocks decide when, and those of processes differ."""
-        if self.fabric.is_global_zero:
-            self._check_finite({name: total for name, (total, _) in self.sums.items()})
-            state = {"params_hash": self.params_hash, "precision": self.precision, "step": self.step,
-                     "seconds": self.seconds, "rows": self.rows, "sums": self.sums, "finished": finished,
-                     **{name: part.state_dict() for name, part in self.parts.items()}}  # fmt: skip
-            with atomic(self.path) as temporary:
-                torch.save(state, temporary)
-                if self.saved:
-                    os.replace(self.path, self.previous)
-            if finished:
-                self.previous.unlink(missing_ok=True)
+        """Write the state, in the first process, while the others wait: a launcher kills them all once one has ended."""
+        first_alone(self.fabric, lambda: self._write(finished))
         self.saved = True
+
+    def _write(self, finished: bool) -> None:
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        self._check_finite([*(total for total, _ in self.sums.values()), *_tensors(parts)])
+        state = {"params_hash": self.params_hash, "precision": self.precision, "step": self.step,
+                 "seconds": self.seconds, "rows": self.rows, "sums": self.sums, "finished": finished, **parts}  # fmt: skip
+        with atomic(self.path) as temporary:
+            torch.save(state, temporary)
+            if self.saved:
+                os.replace(self.path, self.previous)
+        if finished:
+            self.previous.unlink(missing_ok=True)
 
     def copy_metrics(self, folder: Path) -> None:
         with atomic(folder / "metrics.jsonl") as temporary:
@@ -156,8 +165,8 @@ class Run:
                     f"{self.path}: state of an unfinished run with other params or code; "
                     f"delete {self.path.parent} to start afresh"
                 )
+        self._check_agreement()
         if self.fabric.is_global_zero:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self.metrics.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
 
     def _last_state(self) -> tuple[dict | None, Path]:
@@ -182,7 +191,7 @@ class Run:
             name: float(self.fabric.all_reduce(total, reduce_op="mean") / count)
             for name, (total, count) in self.sums.items()
         }
-        self._check_finite(means)
+        self._check_finite(map(torch.tensor, means.values()))
         row = {"step": self.step, "epoch": round(self.step / self.schedule.steps_per_epoch, 3),
                "images": self.step * self.schedule.batch_size, **self.latest, **means,
                "seconds": round(self.seconds, 1), "images_per_second": round(speed, 1)}  # fmt: skip
@@ -193,12 +202,35 @@ class Run:
         self.sums = {}
         return row
 
-    def _check_finite(self, terms: dict) -> None:
-        if not all(math.isfinite(value) for value in terms.values()):
+    def _check_finite(self, values: Iterable[torch.Tensor]) -> None:
+        if not all(bool(value.isfinite().all()) for value in values):
             good = f"the last good checkpoint is {self.path}" if self.saved else "there is no checkpoint yet"
             raise UserError(
-                f"the loss or its gradient is not finite by step {self.step}; {good}. Lower the learning rate or check the data"
+                f"the loss, its gradient or a weight is not finite by step {self.step}; {good}. "
+                "Lower the learning rate or check the data"
             )
+
+    def _lock(self) -> None:
+        self.locked = lock(self.path.with_name("lock"))
+
+    def _check_agreement(self) -> None:
+        """Raise UserError in a process that would compute something else than the first."""
+        mine = {"step": self.step, "precision": self.precision, "params, data and code": self.params_hash}
+        for name, of_first in self.fabric.broadcast(mine).items():
+            if of_first != mine[name]:
+                raise UserError(
+                    f"another {name} ({mine[name]}) than the first process of this run has ({of_first}); all nodes must see "
+                    f"the same {self.path.parent}, data set and code, and compute alike (`precision` in params)"
+                )
+
+
+def _tensors(state) -> Iterator[torch.Tensor]:
+    """Yield each tensor in nested dictionaries and lists."""
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, dict | list | tuple):
+        for value in state.values() if isinstance(state, dict) else state:
+            yield from _tensors(value)
 
 
 def load_checkpoint(path: Path) -> dict:
@@ -218,13 +250,3 @@ def load_checkpoint(path: Path) -> dict:
         raise UserError(
             f"{path}: not a readable checkpoint ({first}); delete it and run the same command again"
         ) from None
-
-
-def _note_sigterm() -> list:
-    """A list that SIGTERM fills: batch systems send it shortly before the time limit."""
-    noted: list = []
-    try:
-        signal.signal(signal.SIGTERM, lambda *_: noted.append(True))
-    except ValueError:  # not in the main thread: nothing to note
-        pass
-    return noted

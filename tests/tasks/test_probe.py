@@ -35,7 +35,7 @@ def probe(run, tiny, data, pretrained, tmp_path):
         run("probe", "--data", data["imagenet"], "--encoder", pretrained("cae-b-300"), "--work", work,
             "--params", text(**{**tiny.probes.model_dump(), "seed": 0, **change}),
             *to(tmp_path / name), *options)  # fmt: skip
-        assert [path.name for path in work.iterdir()] == ["metrics.jsonl"]
+        assert sorted(path.name for path in work.iterdir()) == ["lock", "metrics.jsonl"]
         rows = [json.loads(line) for line in (work / "metrics.jsonl").open()]
         return [timeless(json.loads(path.read_text())) for path in outputs], [timeless(row) for row in rows]
 
@@ -87,7 +87,9 @@ def test_a_stopped_probe_ends_the_same(probe, monkeypatch, how, micro, kept):
         return train_on(self, *arguments)
 
     monkeypatch.setattr(Head, "train_on", stop_once)
-    with pytest.raises((KeyboardInterrupt, SystemExit), match=f"at step {micro} of 16" if how == "SIGTERM" else None):
+    with pytest.raises(
+        (KeyboardInterrupt, SystemExit), match=f"saved at step {micro} of 16" if how == "SIGTERM" else None
+    ):
         probe("again", ["--checkpoint-minutes", 0 if how == "killed" else 10], **change)
     assert probe("again", **change) == expected
     assert len(calls) == 2 * 16 + (how == "killed")
@@ -108,7 +110,7 @@ def test_sigterm_is_answered_while_a_whole_view_is_encoded(probe, monkeypatch):
 
     expected = probe()
     monkeypatch.setattr("cae.tasks.probe.normalise", at_the_tenth)
-    with pytest.raises(SystemExit, match="stopped by SIGTERM at step 4 of 16"):
+    with pytest.raises(SystemExit, match="probe cae-b-300: saved at step 4 of 16; run the same command to go on"):
         probe("again")
     assert len(passes) == 10
     assert probe("again") == expected

@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +12,9 @@ import time
 import numpy as np
 import pytest
 
+from cae.training.run import load_checkpoint
 from tests.conftest import ROOT
+from tests.slurm import project
 
 pytestmark = pytest.mark.slow
 
@@ -74,3 +78,20 @@ def test_a_segmentation_ends_with_the_same_bytes(tiny, data, pretrained, tmp_pat
                       "--work", tmp_path / "work" / name, "--output", tmp_path / name, *EVERY_STEP],
         tmp_path, ["model.safetensors", "examples.npz"],
     )  # fmt: skip
+
+
+def test_ctrl_c_at_snakemake_saves_and_the_same_command_ends_with_the_same_bytes(tmp_path):
+    """It reaches every process of the terminal: snakemake, its shells and the training."""
+    for name in ("straight", "stopped"):
+        (tmp_path / name).mkdir()
+    straight, stopped = (project.make(tmp_path / name) for name in ("straight", "stopped"))
+    straight.run(project.PRETRAINED)
+    with stopped.snakemake(project.PRETRAINED) as running:
+        stopped.training()
+        os.killpg(running.pid, signal.SIGINT)
+        stopped.end(running, status=1)
+    log = (stopped.path / f"work/tiny/logs/pretrain_model/{project.MODEL}.log").read_text()
+    (step,) = re.findall(rf"\n{project.MODEL}: saved at step (\d+) of 240; run the same command to go on\n$", log)
+    assert load_checkpoint(stopped.path / f"work/tiny/pretrain/{project.MODEL}/state.ckpt")["step"] == int(step) > 0
+    stopped.run(project.PRETRAINED)
+    assert stopped.bytes() == straight.bytes() and stopped.rows() == straight.rows()

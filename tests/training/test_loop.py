@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -57,6 +58,7 @@ def fit(
     bad_at=None,
     precision="auto",
     seed=0,
+    clip=3.0,
 ):
     schedule = schedule or Schedule(40, 8, 4, 3)
     model = model or Toy()
@@ -73,7 +75,7 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     train(
         start(1, 0, precision), model, optimizer, batches, schedule, Runtime(work=work, checkpoint_minutes=minutes),
-        lr_at=lambda step: 0.1 / (1 + step), clip=3.0, seed=seed, params_hash=params_hash,
+        lr_at=lambda step: 0.1 / (1 + step), clip=clip, seed=seed, params_hash=params_hash,
     )  # fmt: skip
     return model
 
@@ -246,6 +248,19 @@ def test_another_runs_checkpoint_is_not_called_the_last_good_one(tmp_path):
         fit(tmp_path, params_hash="b", bad_at=0)
 
 
+def test_a_weight_that_is_not_finite_is_not_saved(tmp_path):
+    """Of a gradient whose norm nobody measures, of a loss that is finite."""
+
+    class Kink(Toy):
+        def forward(self, batch):
+            loss = super().forward(batch)["loss"]
+            return {"loss": loss + (0 * torch.sqrt(0 * self.weight.sum()) if batch["progress"] >= 0.5 else 0)}
+
+    with pytest.raises(UserError, match=r"a weight is not finite by step 9; the last good checkpoint is .*state\.ckpt"):
+        fit(tmp_path, model=Kink(), minutes=0.0, clip=None)
+    assert load_checkpoint(tmp_path / "state.ckpt")["step"] == 8
+
+
 def test_gradient_that_is_not_finite_is_caught_before_the_checkpoint(tmp_path):
     """The loss of that very step is finite, the weights after it are not."""
 
@@ -255,7 +270,7 @@ def test_gradient_that_is_not_finite_is_caught_before_the_checkpoint(tmp_path):
             bad = batch["progress"] >= 0.5
             return {"loss": loss + 0 * torch.sqrt(0 * self.weight.sum()) if bad else loss}
 
-    with pytest.raises(UserError, match="gradient is not finite"):
+    with pytest.raises(UserError, match="gradient or a weight is not finite"):
         fit(tmp_path, model=Kink(), minutes=0.0)
     assert torch.isfinite(load_checkpoint(tmp_path / "state.ckpt")["model"]["weight"]).all()
 
@@ -279,7 +294,7 @@ def test_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"state\.ckpt: the disk is full; make room"):
         fit(tmp_path, Schedule(40, 8, 4, 2))
     assert (tmp_path / "state.ckpt").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "state.ckpt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "metrics.jsonl", "state.ckpt"]
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +310,7 @@ def longer(run, tiny, data, tokenizer, tokens):
     return longer
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_pretraining_ends_with_the_same_bytes(run, longer, tmp_path, sent):
     """The whole command, killed once it has saved a checkpoint, then run again."""
     words = [sys.executable, "-m", "cae", *map(str, longer(tmp_path, minutes=0))]
@@ -309,9 +324,9 @@ def test_killed_pretraining_ends_with_the_same_bytes(run, longer, tmp_path, sent
     time.sleep(0.2)
     killed.send_signal(sent)
     _, message = killed.communicate()
-    assert killed.returncode != 0, "ended before it could be killed"
-    if sent == signal.SIGTERM:
-        assert "stopped by SIGTERM" in message
+    assert killed.returncode == (-sent if sent == signal.SIGKILL else 1), "ended before it could be killed"
+    if sent != signal.SIGKILL:
+        assert re.search(r"\nout: saved at step \d+ of 80; run the same command to go on\n$", message)
     assert load_checkpoint(state)["step"] < 80 and not (tmp_path / "out").exists()
     run(*longer(tmp_path))
     assert (tmp_path / "out/model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
@@ -320,8 +335,9 @@ def test_killed_pretraining_ends_with_the_same_bytes(run, longer, tmp_path, sent
         assert torch.equal(value, second["model"][name]), name
 
 
-def test_sigterm_to_the_whole_group_still_saves(run, tiny, data, tmp_path):
-    """A batch system signals every process of a job, the shell too."""
+@pytest.mark.parametrize("sent, before", [(signal.SIGTERM, "trap '' TERM; "), (signal.SIGINT, "set -euo pipefail; ")])
+def test_a_signal_to_the_whole_group_still_saves(run, tiny, data, tmp_path, sent, before):
+    """A batch system signals every process of a job, the shell too; so does Ctrl-C."""
     job = tiny.pretraining("cae-b-300-pixels").model_copy(update={"epochs": 200}).model_dump_json()
     words = [sys.executable, "-m", "cae", "pretrain", "--data", data["imagenet"], "--params", job,
              "--work", tmp_path / "work", "--output", tmp_path / "out"]  # fmt: skip
@@ -332,7 +348,7 @@ def test_sigterm_to_the_whole_group_still_saves(run, tiny, data, tmp_path):
     assert len(runs) == 6 and all(output in rule for rule in runs)
     log = tmp_path / "log"
     shell = subprocess.Popen(
-        ["bash", "-c", f"trap '' TERM; {command} {output.replace('{log:q}', str(log))}"],
+        ["bash", "-c", f"{before}{command} {output.replace('{log:q}', str(log))}"],
         start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     metrics = tmp_path / "work" / "metrics.jsonl"
@@ -340,10 +356,30 @@ def test_sigterm_to_the_whole_group_still_saves(run, tiny, data, tmp_path):
         if metrics.exists() and metrics.read_text():
             break
         time.sleep(0.05)
-    os.killpg(shell.pid, signal.SIGTERM)
-    assert shell.wait(60) != 0
-    assert "stopped by SIGTERM at step" in log.read_text()
+    os.killpg(shell.pid, sent)
+    assert shell.wait(60) == 1
+    assert re.search(r"\nout: saved at step \d+ of 800; run the same command to go on\n$", log.read_text())
     assert load_checkpoint(tmp_path / "work" / "state.ckpt")["step"] > 0
+
+
+def test_no_second_process_trains_the_same_state(run, longer, tmp_path):
+    """It is refused while the first is at work, spoils nothing, and is let in when the first was killed."""
+    words = [sys.executable, "-m", "cae", *map(str, longer(tmp_path, minutes=0))]
+    first = subprocess.Popen(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    state = tmp_path / "work" / "state.ckpt"
+    while not state.exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    first.send_signal(signal.SIGSTOP)
+    before = {path.name: path.read_bytes() for path in state.parent.iterdir()}
+    with pytest.raises(SystemExit, match=f"process {first.pid} on host .* works in {state.parent} "):
+        run(*longer(tmp_path))
+    assert before == {path.name: path.read_bytes() for path in state.parent.iterdir()}
+    first.kill()
+    first.wait()
+    run(*longer(tmp_path))
+    trained, straight = (folder / "out/model.safetensors" for folder in (tmp_path, run.folder / "straight"))
+    assert trained.read_bytes() == straight.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["cae-b-300-pixels", "dino-b-400", "deit-b-300"])

@@ -89,8 +89,8 @@ def test_a_run_goes_on_with_another_number_of_processes(tiny, data, run, tmp_pat
 
     run(*command("straight", 1))
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "stop_if_asked", stop_at_step_7)
-        with pytest.raises(KeyboardInterrupt):
+        patched.setattr(Run, "save_if_asked", stop_at_step_7)
+        with pytest.raises(SystemExit, match="interrupted"):
             run(*command("resumed", 1))
     finished(start([[*command("resumed", 2), None]], tmp_path, 2), tmp_path, 2)
     one, two = (load_checkpoint(tmp_path / name / "last.ckpt") for name in ("straight", "resumed"))

@@ -1,7 +1,5 @@
 """Of one scale a single run is at work at a time."""
 
-import errno
-import fcntl
 import os
 import re
 import signal
@@ -13,7 +11,6 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from snakemake.exceptions import WorkflowError
 
 from tests.workflow.conftest import copy
 from workflow.hooks import lock
@@ -81,27 +78,6 @@ def test_a_run_that_was_killed_leaves_nothing_to_unlock(waiting):
         with at_work(waiting) as second:
             pass
     assert second.returncode == 0 and (waiting.path / TARGET.format("demo")).exists()
-
-
-def test_a_file_system_without_locks_is_told_and_no_obstacle(tmp_path, monkeypatch, capsys):
-    (tmp_path / "lock").write_text("process 12 on host abc since 2026-01-02 03:04:05\n")
-
-    def refuse(number):
-        def lockf(*_):
-            raise OSError(number, os.strerror(number))
-
-        monkeypatch.setattr(fcntl, "lockf", lockf)
-
-    refuse(errno.ENOSYS)
-    lock.lock(tmp_path / "lock")
-    told = capsys.readouterr().err
-    assert "has no locks" in told and "process 12 on host abc" in told
-    refuse(errno.EACCES)  # as POSIX allows beside EAGAIN
-    with pytest.raises(WorkflowError, match=f"process {os.getpid()} on host"):
-        lock.lock(tmp_path / "lock")
-    refuse(errno.EIO)
-    with pytest.raises(OSError, match="Input/output"):
-        lock.lock(tmp_path / "lock")
 
 
 @pytest.mark.parametrize(("main", "touch", "output"), [(False, False, ["a"]), (True, True, ["a"]), (True, False, [])])
