@@ -40,10 +40,10 @@ def test_patches_of_less_than_a_pixel_have_the_pixel_that_their_middle_lies_in(h
 
 
 def test_too_few_patches_for_tsne_are_told_with_the_keys_to_raise(run, tiny, data, pretrained, tmp_path):
-    few = {"figure5": tiny.analyses.figure5.model_dump() | {"images": 1, "patches_per_class": 5}, "seed": 0}
+    few = {"figure5": tiny.analyses.figure5.model_dump() | {"images": 2, "patches_per_class": 5}, "seed": 0}
     models = ["--models", pretrained("cae-b-300"), pretrained("cae-b-300")]
     with pytest.raises(
-        SystemExit, match=r"\d+ patches of 1 images belong .* t-SNE needs more than 30; raise figure5.images"
+        SystemExit, match=r"\d+ patches of 2 images belong .* t-SNE needs more than 30; raise figure5.images"
     ):
         run("tsne", "--data", data["ade20k"], *models, "--params", json.dumps(few), "--output", tmp_path / "x.npz")
 

@@ -88,7 +88,8 @@ def test_supervised_encoder_classifies_as_its_metrics_say(run, tiny, data, pretr
     from cae.tasks.classify import main as classify
 
     output = tmp_path / "deit.json"
-    classify(data["imagenet"], pretrained("deit-b-300"), ClassifyJob(micro_batch=33), 1, 0, output)
+    about = {"data": data["imagenet"], "params": ClassifyJob(micro_batch=33), "output": output}
+    classify(**about, encoder=pretrained("deit-b-300"))
     metrics = json.loads(output.read_text())
     vit, _ = load_encoder(pretrained("deit-b-300"))
     images = Images(data["imagenet"], 1)
@@ -96,4 +97,4 @@ def test_supervised_encoder_classifies_as_its_metrics_say(run, tiny, data, pretr
     right = vit(normalise(crops)).argmax(1).numpy() == images.labels
     assert metrics["top1"] == pytest.approx(100 * np.mean(right)) and metrics["val_images"] == 100
     with pytest.raises(UserError, match="classifies 0 classes, the data set has 10"):
-        classify(data["imagenet"], pretrained("mae-b-300"), ClassifyJob(micro_batch=33), 1, 0, output)
+        classify(**about, encoder=pretrained("mae-b-300"))

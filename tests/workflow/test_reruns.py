@@ -165,7 +165,7 @@ EDITS = {
     "the loss of one method": ("cae/methods/beit.py", "def forward(", "changed = 1\n\n    def forward(",
                                {"pretrain_model", "probe", "models_table", *REPORT}),
     "the crop rule": ("cae/data/views.py", "fits = (w > 0)", "fits = (w > 1)", TOKENS | TRAINED | {"masks_and_crops"}),
-    "the rule of masks": ("cae/data/masks.py", "def block_masks(", "@cache\ndef block_masks(", TRAINED | {"masks_and_crops"}),
+    "the rule of masks": ("cae/data/masks.py", "first += DRAWN", "first += 2 * DRAWN", TRAINED | {"masks_and_crops"}),
     "the reader of token caches": ("cae/tokenizers/cache.py", "def _open(", "@cache\ndef _open(",
                                    TRAINED | {"list_tokens", "classify"}),
     "a schedule": ("cae/training/optim.py", "return lr * step / warmup", "return lr * (step + 1) / warmup",
