@@ -16,8 +16,8 @@ from cae.cli import main
 from cae.training import devices
 
 
-class Enough(Exception):
-    pass
+class Enough(BaseException):
+    """Ends a command after its first step; no Exception, so that the command line does not take it for an error to report."""
 
 
 class BatchNormOfAll(nn.Module):
