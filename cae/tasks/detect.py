@@ -25,8 +25,8 @@ from cae.params import Detection, Job, Precision
 from cae.progress import progress
 from cae.training.devices import autocast, start, synchronised
 from cae.training.loop import train
-from cae.training.optim import adamw_by_layer, warmup_steps
-from cae.training.run import Runtime
+from cae.training.optim import Optimisation, adamw_by_layer, warmup_steps
+from cae.training.run import Runtime, Settings
 from cae.weights import save_weights
 
 EXAMPLES, SHOWN = 6, 0.3  # validation images kept as pictures; score from which more than one find is on them
@@ -72,13 +72,12 @@ def main(
     processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
     milestones = [epoch * schedule.steps_per_epoch for epoch in p.milestones]
     run = train(
-        fabric, detector, optimizer,
+        fabric, detector,
         lambda step: loader(scenes, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
-        schedule, runtime,
-        lr_at=lambda step: warmup_steps(
+        schedule, Settings(runtime, p.seed, params_hash, f"{protocol} {encoder.name}"),
+        Optimisation(optimizer, lambda step: warmup_steps(
             step, milestones=milestones, warmup=p.warmup_steps, ratio=p.warmup_ratio, lr=p.lr
-        ),
-        seed=p.seed, params_hash=params_hash, title=f"{protocol} {encoder.name}",
+        )),
     )  # fmt: skip
     if not fabric.is_global_zero:
         return

@@ -21,8 +21,8 @@ from cae.params import FineTune, Job
 from cae.tasks.classify import accuracy
 from cae.training.devices import start
 from cae.training.loop import train
-from cae.training.optim import adamw_by_layer, warmup_cosine
-from cae.training.run import Runtime
+from cae.training.optim import Optimisation, adamw_by_layer, warmup_cosine
+from cae.training.run import Runtime, Settings
 
 
 class FineTuneJob(FineTune, Job):
@@ -57,11 +57,10 @@ def main(
     processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
     warmup = p.warmup_epochs * schedule.steps_per_epoch
     run = train(
-        fabric, Supervised(network, p, classes), optimizer,
+        fabric, Supervised(network, p, classes),
         lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
-        schedule, runtime,
-        lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
-        seed=p.seed, params_hash=params_hash, title=f"{protocol} {encoder.name}",
+        schedule, Settings(runtime, p.seed, params_hash, f"{protocol} {encoder.name}"),
+        Optimisation(optimizer, lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr)),
     )  # fmt: skip
     if not fabric.is_global_zero:
         return

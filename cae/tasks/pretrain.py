@@ -18,8 +18,8 @@ from cae.params import Model, Pretraining, Release, read_model
 from cae.tokenizers import cache
 from cae.training.devices import start, synchronised
 from cae.training.loop import train
-from cae.training.optim import adamw, cosine, warmup_cosine
-from cae.training.run import Runtime, load_checkpoint
+from cae.training.optim import Optimisation, adamw, cosine, warmup_cosine
+from cae.training.run import Runtime, Settings, load_checkpoint
 
 
 def build(params: Pretraining | Release, outputs: int | None = None) -> nn.Module:
@@ -73,12 +73,11 @@ def main(
     repeats = getattr(p, "repeats", 1)
     last_decay = getattr(p, "final_weight_decay", p.weight_decay)
     run = train(
-        fabric, model, optimizer,
+        fabric, model,
         lambda step: loader(batches, micro_batches(schedule, p.seed, step, fabric.global_rank, repeats), processes),
-        schedule, runtime,
-        lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
-        weight_decay_at=lambda step: cosine(step / schedule.steps, p.weight_decay, last_decay),
-        clip=p.clip, seed=p.seed, params_hash=params_hash, title=output.name, compiled=p.compile,
+        schedule, Settings(runtime, p.seed, params_hash, output.name, p.compile),
+        Optimisation(optimizer, lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.min_lr),
+                     lambda step: cosine(step / schedule.steps, p.weight_decay, last_decay), p.clip),
     )  # fmt: skip
     if fabric.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from cae.options import AttentiveMetrics, Data, Encoder, LinearMetrics, ProbeWei
 from cae.params import Job, Probe, Probes
 from cae.training.devices import machine, start
 from cae.training.optim import warmup_cosine
-from cae.training.run import Run, Runtime
+from cae.training.run import Run, Runtime, Settings
 from cae.weights import save_weights
 
 KEEP_BYTES = 4 << 30  # of encoder tokens in memory
@@ -176,8 +176,9 @@ def main(
     val_order = permutation(len(val), p.seed, "order")  # batches of mixed classes, for statistics of a batch
 
     schedule = Schedule(count, p.micro_batch, p.micro_batch, p.epochs)  # a step of the run is a micro-batch
-    run = Run(fabric, schedule, runtime, params_hash, f"probe {encoder.name}", linear=probes[0], attentive=probes[1],
-              train=train_tokens, val=val_tokens)  # fmt: skip
+    settings = Settings(runtime, p.seed, params_hash, f"probe {encoder.name}")
+    parts = {"linear": probes[0], "attentive": probes[1], "train": train_tokens, "val": val_tokens}
+    run = Run(fabric, schedule, settings, **parts)
     batches = train_tokens(micro_batches(schedule, p.seed, run.step), run.save_if_asked)
     every = max(1, p.epochs // 10)
     for step in run:

@@ -22,8 +22,8 @@ from cae.progress import progress
 from cae.tasks.confusion import confusion, summary
 from cae.training.devices import autocast, start, synchronised
 from cae.training.loop import train
-from cae.training.optim import adamw_by_layer, warmup_poly
-from cae.training.run import Runtime
+from cae.training.optim import Optimisation, adamw_by_layer, warmup_poly
+from cae.training.run import Runtime, Settings
 from cae.weights import save_weights
 
 EXAMPLES = 6  # validation images kept as pictures
@@ -61,10 +61,10 @@ def main(
     crops = Crops(images, p, p.seed)
     processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
     run = train(
-        fabric, segmenter, optimizer,
+        fabric, segmenter,
         lambda step: loader(crops, micro_batches(schedule, p.seed, step, fabric.global_rank), processes),
-        schedule, runtime, lr_at=lambda step: warmup_poly(step, steps=p.steps, warmup=p.warmup_steps, lr=p.lr),
-        seed=p.seed, params_hash=params_hash, title=f"ade20k {encoder.name} {p.lr}",
+        schedule, Settings(runtime, p.seed, params_hash, f"ade20k {encoder.name} {p.lr}"),
+        Optimisation(optimizer, lambda step: warmup_poly(step, steps=p.steps, warmup=p.warmup_steps, lr=p.lr)),
     )  # fmt: skip
     if not fabric.is_global_zero:
         return

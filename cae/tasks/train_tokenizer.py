@@ -16,8 +16,8 @@ from cae.params import DVAE, Image, Job, View
 from cae.tokenizers import store
 from cae.training.devices import start
 from cae.training.loop import train
-from cae.training.optim import adamw, warmup_cosine
-from cae.training.run import Runtime
+from cae.training.optim import Optimisation, adamw, warmup_cosine
+from cae.training.run import Runtime, Settings
 
 WARMUP = 0.05  # of all steps
 REPORT_IMAGES, REPORT_PICTURES = 2000, 16  # validation images that the report counts tokens of, and shows
@@ -43,13 +43,15 @@ def main(*, data: Data, params: params_of(TokenizerJob), runtime: fields_of(Runt
     pixels = Pixels(Views(images, params.view, params.view.views, p.input_size, params.seed, LANCZOS))
     processes = workers(runtime.threads, runtime.gpus, fabric.device.type)
     warmup = round(WARMUP * schedule.steps)
+    optimizer = adamw(tokenizer, lr=p.lr, betas=(0.9, 0.999), weight_decay=1e-4)
+    params_hash = text_hash(params.model_dump_json() + images.fingerprint)
     run = train(
-        fabric, tokenizer, adamw(tokenizer, lr=p.lr, betas=(0.9, 0.999), weight_decay=1e-4),
+        fabric, tokenizer,
         lambda step: loader(pixels, micro_batches(schedule, params.seed, step, fabric.global_rank), processes),
-        schedule, runtime,
-        lr_at=lambda step: warmup_cosine(step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.lr / 100),
-        seed=params.seed, params_hash=text_hash(params.model_dump_json() + images.fingerprint),
-        title=f"tokenizer {output.name}",
+        schedule, Settings(runtime, params.seed, params_hash, f"tokenizer {output.name}"),
+        Optimisation(optimizer, lambda step: warmup_cosine(
+            step, steps=schedule.steps, warmup=warmup, lr=p.lr, min_lr=p.lr / 100
+        )),
     )  # fmt: skip
     if fabric.is_global_zero:
         _report(tokenizer.eval(), Images(data, 1), params, output / "report.npz")

@@ -14,24 +14,17 @@ from torch.utils.checkpoint import checkpoint
 
 from cae.data.rng import seed_of
 from cae.data.schedule import Schedule
-from cae.training.run import Run, Runtime
+from cae.training.optim import Optimisation
+from cae.training.run import Run, Settings
 
 
 def train(
     fabric: Fabric,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
     batches: Callable[[int], Iterable[dict]],
     schedule: Schedule,
-    runtime: Runtime,
-    *,
-    lr_at: Callable[[int], float],
-    weight_decay_at: Callable[[int], float] | None = None,
-    clip: float | None = None,
-    seed: int,
-    params_hash: str,
-    title: str = "",
-    compiled: bool = False,
+    settings: Settings,
+    optimisation: Optimisation,
 ) -> Run:
     """Train `model` in place; see `Run` for how it is saved and goes on.
 
@@ -39,36 +32,36 @@ def train(
     step on. A model's methods `before_step(progress)` and `after_step(progress)`, where it has them, are called around
     each step of the optimiser (a teacher follows the model, say).
 
-    A batch has also `progress` of the run, in [0, 1], and `epoch`, an integer tensor. `compiled`: by torch.compile, for the
-    shapes of the first batch, which are those of all. A compiled model reads no number that changes by step but from tensors,
+    A batch has also `progress` of the run, in [0, 1], and `epoch`, an integer tensor. A compiled model is so for the
+    shapes of the first batch, which are those of all. It reads no number that changes by step but from tensors,
     since it would be compiled anew for each (`progress` is for the others).
     """
     before_step, after_step = (getattr(model, name, None) for name in ("before_step", "after_step"))
-    if runtime.recompute:
+    if settings.runtime.recompute:
         recompute_blocks(model)
-    if compiled:
+    if settings.compiled:
         model = torch.compile(model, dynamic=False)
-    model, optimizer = fabric.setup(model, optimizer)
+    model, optimizer = fabric.setup(model, optimisation.optimizer)
     model.train()
-    run = Run(fabric, schedule, runtime, params_hash, title, model=model, optimizer=optimizer)
+    run = Run(fabric, schedule, settings, model=model, optimizer=optimizer)
     source = iter(batches(run.step))
     for step in run:
-        run.latest["lr"] = lr = lr_at(step)
+        run.latest["lr"] = lr = optimisation.lr_at(step)
         for group in optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)  # timm's key, of layer-wise decay
-            if weight_decay_at and group["weight_decay"]:
-                group["weight_decay"] = weight_decay_at(step)
+            if optimisation.weight_decay_at and group["weight_decay"]:
+                group["weight_decay"] = optimisation.weight_decay_at(step)
         for micro in range(schedule.accumulate):
             batch = fabric.to_device(next(source))
             batch["progress"] = step / schedule.steps
             batch["epoch"] = torch.full((), step // schedule.steps_per_epoch, device=fabric.device)
-            torch.manual_seed(seed_of(seed, "step", fabric.global_rank, step * schedule.accumulate + micro))
+            torch.manual_seed(seed_of(settings.seed, "step", fabric.global_rank, step * schedule.accumulate + micro))
             with fabric.no_backward_sync(model, enabled=micro + 1 < schedule.accumulate):
                 terms = model(batch)
                 fabric.backward(terms["loss"] / schedule.accumulate)
             run.add(terms)
-        if clip:
-            norm = fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
+        if optimisation.clip:
+            norm = fabric.clip_gradients(model, optimizer, max_norm=optimisation.clip, error_if_nonfinite=False)
             run.add({"gradient_norm": norm})
         if before_step:
             before_step(step / schedule.steps)

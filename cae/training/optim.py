@@ -2,9 +2,21 @@
 
 import math
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How weights change: rate and decay by step (from 0), the norm that gradients are clipped to."""
+
+    optimizer: torch.optim.Optimizer
+    lr_at: Callable[[int], float]
+    weight_decay_at: Callable[[int], float] | None = None
+    clip: float | None = None
 
 
 def adamw(model: nn.Module, *, lr: float, betas, weight_decay: float) -> torch.optim.AdamW:

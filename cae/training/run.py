@@ -36,6 +36,17 @@ class Runtime:
     recompute: Recompute = False
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What makes a run itself. `params_hash`: of its params and data; an unfinished run of others is refused."""
+
+    runtime: Runtime
+    seed: int
+    params_hash: str
+    title: str = ""
+    compiled: bool = False  # by torch.compile
+
+
 class Run:
     """The steps of a run, as an iterator: where it is, what it measures and how it is saved.
 
@@ -46,14 +57,15 @@ class Run:
     processes the first alone writes, and all end together.
     """
 
-    def __init__(self, fabric: Fabric, schedule, runtime: Runtime, params_hash: str, title: str, **parts):
+    def __init__(self, fabric: Fabric, schedule, settings: Settings, **parts):
         """`schedule`: `steps` of `batch_size` images in epochs of `steps_per_epoch`. `parts` are saved and restored, by
         their `state_dict` and `load_state_dict`."""
-        self.fabric, self.schedule, self.title, self.parts = fabric, schedule, title, parts
+        runtime = settings.runtime
+        self.fabric, self.schedule, self.title, self.parts = fabric, schedule, settings.title, parts
         self.path, self.previous = runtime.work / "state.ckpt", runtime.work / "previous.ckpt"
         self.metrics = runtime.work / "metrics.jsonl"
         self.precision = precision_of(fabric)
-        self.params_hash, self.minutes = params_hash + runtime.code, runtime.checkpoint_minutes
+        self.params_hash, self.minutes = settings.params_hash + runtime.code, runtime.checkpoint_minutes
         self.step, self.before = 0, 0.0  # seconds of earlier starts
         self.rows: list[dict] = []
         self.latest: dict[str, float] = {}  # a row tells these as they stand

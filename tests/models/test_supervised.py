@@ -10,7 +10,8 @@ from cae.data.schedule import Schedule
 from cae.models.supervised import Supervised
 from cae.training.devices import start
 from cae.training.loop import train
-from cae.training.run import Runtime
+from cae.training.optim import Optimisation
+from cae.training.run import Runtime, Settings
 
 
 def shares(tiny, work, monkeypatch, seed, rank) -> list[float]:
@@ -26,8 +27,9 @@ def shares(tiny, work, monkeypatch, seed, rank) -> list[float]:
         patched.setattr(Mixup, "_params_per_batch", lambda self: drawn.append(draw(self)) or drawn[-1])
         patched.setattr(Fabric, "global_rank", rank)
         train(
-            start(1, 0), model, torch.optim.AdamW(model.parameters()), lambda step: [dict(batch) for _ in range(20)],
-            schedule, Runtime(work=work), lr_at=lambda step: 0.0, seed=seed, params_hash="a",
+            start(1, 0), model, lambda step: [dict(batch) for _ in range(20)], schedule,
+            Settings(Runtime(work=work), seed, "a"),
+            Optimisation(torch.optim.AdamW(model.parameters()), lambda step: 0.0),
         )  # fmt: skip
     return [share for share, _ in drawn]
 

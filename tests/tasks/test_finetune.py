@@ -17,7 +17,7 @@ from cae.models.supervised import Supervised
 from cae.models.vit import normalise
 from cae.params import load
 from cae.tasks.finetune import FineTuneJob
-from cae.training.optim import adamw_by_layer
+from cae.training.optim import Optimisation, adamw_by_layer
 from tests.conftest import ROOT, text
 from tests.models.test_classifier import BEIT, VIT, encoder
 
@@ -76,14 +76,14 @@ def test_rates_fall_layer_by_layer_as_published(relative):
 def test_loop_gives_each_group_its_share(tmp_path):
     from cae.training.devices import start
     from cae.training.loop import train
-    from cae.training.run import Runtime
+    from cae.training.run import Runtime, Settings
     from tests.training.test_loop import Schedule, Toy, toy_batches
 
     model, schedule = Toy(), Schedule(40, 8, 4, 1)
     other = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.AdamW([{"params": model.parameters(), "lr_scale": 0.25}, {"params": [other]}], lr=1.0)
-    train(start(1, 0), model, optimizer, toy_batches(schedule), schedule, Runtime(work=tmp_path),
-          lr_at=lambda step: 0.1, seed=0, params_hash="a")  # fmt: skip
+    settings = Settings(Runtime(work=tmp_path), 0, "a")
+    train(start(1, 0), model, toy_batches(schedule), schedule, settings, Optimisation(optimizer, lambda step: 0.1))
     assert [group["lr"] for group in optimizer.param_groups] == [0.025, 0.1]
 
 

@@ -20,7 +20,8 @@ from cae.errors import UserError
 from cae.tasks.pretrain import build
 from cae.training.devices import start
 from cae.training.loop import recompute_blocks, train
-from cae.training.run import Runtime, load_checkpoint
+from cae.training.optim import Optimisation
+from cae.training.run import Runtime, Settings, load_checkpoint
 from tests.conftest import ROOT
 from tests.methods.test_cae import batch
 
@@ -74,8 +75,9 @@ def fit(
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     train(
-        start(1, 0, precision), model, optimizer, batches, schedule, Runtime(work=work, checkpoint_minutes=minutes),
-        lr_at=lambda step: 0.1 / (1 + step), clip=clip, seed=seed, params_hash=params_hash,
+        start(1, 0, precision), model, batches, schedule,
+        Settings(Runtime(work=work, checkpoint_minutes=minutes), seed, params_hash),
+        Optimisation(optimizer, lambda step: 0.1 / (1 + step), clip=clip),
     )  # fmt: skip
     return model
 
@@ -437,8 +439,8 @@ def test_hooks_frame_each_step_and_weight_decay_follows_its_schedule(tmp_path):
     ]
     optimizer = torch.optim.AdamW(groups, lr=0.1)
     train(
-        start(1, 0), model, optimizer, toy_batches(schedule), schedule, Runtime(work=tmp_path), lr_at=lambda step: 0.1,
-        weight_decay_at=lambda step: decays.append(step) or 0.1 + step, seed=0, params_hash="a",
+        start(1, 0), model, toy_batches(schedule), schedule, Settings(Runtime(work=tmp_path), 0, "a"),
+        Optimisation(optimizer, lambda step: 0.1, lambda step: decays.append(step) or 0.1 + step),
     )  # fmt: skip
     assert [(name, progress) for name, progress, _ in model.calls[:4]] == [
         ("before", 0.0), ("after", 0.2), ("before", 0.2), ("after", 0.4)]  # fmt: skip
