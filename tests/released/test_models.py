@@ -297,17 +297,21 @@ def cases():
     yield "deit", {"model": state}, state, []
 
 
-@pytest.mark.parametrize("case", range(len(list(cases()))))
-def test_the_imported_encoder_computes_what_the_public_code_does(model, tmp_path, case, capsys):
-    torch.manual_seed(case)
-    method, checkpoint, state, left_out = list(cases())[case]
-    main(params=model(method, checkpoint), output=tmp_path / "imported")
-    encoder = timms(tmp_path / "imported")
+def assert_computes_as_published(encoder, method: str, state: dict) -> None:
+    """Compare an imported encoder, and DeiT's classifier, with the public code's formulas over the weights `state`."""
     with torch.no_grad():
         expected = run_vit(images(), state)
         torch.testing.assert_close(encoder.forward_features(images()), expected, atol=2e-5, rtol=1e-5)
         if method == "deit":
             torch.testing.assert_close(encoder(images()), affine(expected[:, 0], state, "head"), atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("case", range(len(list(cases()))))
+def test_the_imported_encoder_computes_what_the_public_code_does(model, tmp_path, case, capsys):
+    torch.manual_seed(case)
+    method, checkpoint, state, left_out = list(cases())[case]
+    main(params=model(method, checkpoint), output=tmp_path / "imported")
+    assert_computes_as_published(timms(tmp_path / "imported"), method, state)
     config = json.loads((tmp_path / "imported" / "provenance.json").read_text())
     assert set(left_out) <= set(config["dropped"]) and bool(left_out) == bool(config["dropped"])
     assert all(name.split(".")[0] in capsys.readouterr().out for name in left_out[:1])
